@@ -1,5 +1,8 @@
 //! Who is calling: an API key's record or a token's claims become the same [`Caller`].
 
+pub mod claims;
+pub mod key;
+
 use std::sync::Arc;
 
 /// What a caller may do on the admin surface; data-plane routes may ask for one too.
