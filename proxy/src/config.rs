@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tollgate_filters::conf::Secret;
 use tollgate_filters::identity::Role;
+pub use tollgate_filters::providers::ProviderKind;
 
 pub type Name = Arc<str>;
 
@@ -192,15 +193,6 @@ pub enum KeySecret {
     Generated { sha256: [u8; 32] },
     /// An operator's own string of at least 22 characters: found by the hash of all of it.
     Chosen { sha256: [u8; 32] },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderKind {
-    Vllm,
-    Openai,
-    Azure,
-    Anthropic,
 }
 
 #[derive(Debug, Clone)]
