@@ -1,1 +1,21 @@
-//! (stub)
+//! Finding personal data and secrets in text: whole or in a stream cut anywhere, with the same result.
+//!
+//! [`Rules`] are compiled once from [`RuleSpec`]s (files in `conf/rules`); a [`Policy`] says what is done about each rule in one
+//! direction for one caller; [`Rules::scan`] looks at a whole text, a [`Scanner`] at a stream. What stands in a value's place,
+//! and what is remembered of it for the length of one request, is the [`Masker`]'s business.
+
+mod action;
+mod mask;
+mod policy;
+mod profile;
+mod rules;
+mod spec;
+mod stream;
+
+pub use action::{Action, Direction};
+pub use mask::{Finding, Masker, Shape};
+pub use policy::{Policy, Switches};
+pub use profile::{Exemption, Profile, RuleActions};
+pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
+pub use spec::{Body, Examples, RuleSpec, Severity, Validator};
+pub use stream::{End, Flow, Scanner};

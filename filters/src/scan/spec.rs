@@ -1,0 +1,93 @@
+//! A rule as it stands in a file.
+
+use serde::{Deserialize, Serialize};
+
+/// One rule of a rule file.
+///
+/// Exactly one of `detector`, `pattern` and `starts` says what is looked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// Unique name, as it stands in findings, metrics and overrides.
+    pub id: String,
+    /// What is found: `email`, `phone`, `ssn`, `credit_card`, `ip_address`, `iban`, `secret`, or a kind of your own.
+    pub kind: String,
+    /// For people: what the rule finds, and where its format is published.
+    #[serde(default)]
+    pub about: String,
+    /// A detector built into the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
+    /// A regular expression over normalised ASCII text, of bounded length, that matches between word borders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Whether `pattern` ignores case.
+    #[serde(default)]
+    pub ignore_case: bool,
+    /// Literal prefixes, each followed by `body`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<String>,
+    /// What follows a prefix of `starts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body>,
+    /// A check that a match must pass as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<Validator>,
+    /// Words, one of which must stand within the 64 bytes before a match. None given: a match needs no context.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<String>,
+    /// How bad a leak is; shown to people, without effect on what is done.
+    #[serde(default)]
+    pub severity: Severity,
+    /// Texts that must and must not match; run by `tollgate check` and by the tests.
+    #[serde(default)]
+    pub examples: Examples,
+}
+
+/// The run of characters after a key's prefix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// Characters as in a regular expression's brackets: `A-Za-z0-9_-`.
+    pub class: String,
+    /// Fewest characters. Without `max` the rule commits here: the rest of the run is swallowed.
+    pub min: usize,
+    /// Most characters; a longer run is no match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<usize>,
+}
+
+/// A check in code that a match must pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Validator {
+    /// Luhn checksum over the digits.
+    Luhn,
+    /// IBAN: country's length and structure, mod-97 checksum.
+    Iban,
+    /// Random-looking: entropy, not a placeholder, not a word.
+    Entropy,
+}
+
+/// How bad a leak is.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Critical,
+}
+
+/// Texts that a rule must and must not match.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Examples {
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_match: Vec<String>,
+}
