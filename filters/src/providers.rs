@@ -4,7 +4,9 @@
 use crate::chat::Api;
 
 /// Which dialect an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
     /// vLLM, SGLang, llama.cpp, and whatever else speaks OpenAI's surfaces on a host of one's own.
@@ -81,13 +83,7 @@ impl ProviderKind {
     ///
     /// Azure's Responses API has no deployment in its path and takes the model from the body
     /// (<https://learn.microsoft.com/en-us/azure/ai-foundry/openai/reference-preview>).
-    pub fn request_path(
-        self,
-        api: Api,
-        prefix: &str,
-        deployment: &str,
-        api_version: Option<&str>,
-    ) -> String {
+    pub fn request_path(self, api: Api, prefix: &str, deployment: &str, api_version: Option<&str>) -> String {
         match self {
             ProviderKind::Vllm | ProviderKind::Openai | ProviderKind::Anthropic => {
                 format!("{prefix}{}", api.path())
