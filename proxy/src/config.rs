@@ -1,7 +1,10 @@
 //! The data plane's configuration, validated: private invariants hold here, so later code need not check again.
 //!
-//! `raw` holds what the YAML file looks like (serde, JSON Schema); [`Config::build`](self) turns it into these types and
+//! `raw` holds what the YAML file looks like (serde, JSON Schema); [`Config::build`] turns it into these types and
 //! reports every error at once, each with its key path. Secrets are [`Secret`]s: they never appear in `Debug` output.
+
+mod build;
+pub mod raw;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use build::Files;
+pub use tollgate_filters::conf::Rate;
 use tollgate_filters::conf::Secret;
 use tollgate_filters::identity::Role;
 pub use tollgate_filters::providers::ProviderKind;
@@ -233,10 +238,22 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     pub tls: bool,
+    /// Lower case; an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
     /// Without a trailing slash and without `/v1`: paths of the surfaces are appended.
     pub prefix: String,
+}
+
+impl BaseUrl {
+    /// `host[:port]` as it stands in a `Host` header: an IPv6 address in brackets, no port where it is the scheme's own.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -326,7 +343,9 @@ pub struct Route {
     pub minimum_role: Option<Role>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitScope {
     Organization,
@@ -349,13 +368,6 @@ pub struct Limit {
     pub tokens: Option<Rate>,
     pub token_burst: Option<u64>,
     pub concurrency: Option<u64>,
-}
-
-/// `N/s`, `N/min`, `N/h`, `N/day`; `200k/min` and `1M/day` too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub amount: u64,
-    pub per: Duration,
 }
 
 /// Empty fields match everything.

@@ -1,0 +1,186 @@
+//! `guardrails`: profile, overrides, rules.
+
+use std::collections::BTreeSet;
+
+use tollgate_filters::conf::KeyPath;
+use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules};
+
+use super::super::{GuardrailOverride, Guardrails, raw};
+use super::limits::{Known, selector};
+use super::report::{Report, Unique, listed};
+
+/// Every kind that is not named, in a profile.
+const ANY_KIND: &str = "*";
+
+/// Ids and kinds of all rules.
+struct Catalogue {
+    ids: BTreeSet<String>,
+    kinds: BTreeSet<String>,
+}
+
+pub(super) fn guardrails(
+    report: &mut Report,
+    path: &KeyPath,
+    raw: raw::Guardrails,
+    profiles: Vec<Profile>,
+    rules: Vec<Vec<RuleSpec>>,
+    known: &Known<'_>,
+) -> Guardrails {
+    let builtin = Rules::builtin_specs();
+    check_rules(report, path, &raw, &builtin, &rules);
+    let all = || builtin.iter().chain(rules.iter().flatten());
+    let catalogue = Catalogue {
+        ids: all().map(|rule| rule.id.clone()).collect(),
+        kinds: all().map(|rule| rule.kind.clone()).collect(),
+    };
+    for (index, profile) in profiles.iter().enumerate() {
+        let at = path.key("profiles").index(index);
+        for kind in profile.request.keys().chain(profile.answer.keys()).filter(|kind| *kind != ANY_KIND) {
+            catalogue.check_kind(report, &at, kind);
+        }
+        for rule in profile.rules.keys() {
+            catalogue.check_rule(report, &at, rule);
+        }
+    }
+    let profile = profile(report, path, &raw.profile, profiles);
+    let mut overrides = Vec::with_capacity(raw.overrides.len());
+    for (index, raw) in raw.overrides.into_iter().enumerate() {
+        let path = path.key("overrides").index(index);
+        overrides.push(override_of(report, &path, raw, &catalogue, known));
+    }
+    let pseudonym_key = raw.pseudonym_key.filter(|key| !key.is_empty());
+    if pseudonym_key.is_none() && uses_pseudonyms(&profile, &overrides) {
+        report.refuse(
+            path.key("pseudonym_key"),
+            "is missing, and an action is `pseudonymise`; write pseudonym_key: \"${NAME}\" (openssl rand -hex 32)",
+        );
+    } else if pseudonym_key.as_ref().is_some_and(|key| key.expose().len() < 32) {
+        report.refuse(
+            path.key("pseudonym_key"),
+            "is too short; write at least 32 characters: openssl rand -hex 32",
+        );
+    }
+    Guardrails {
+        profile,
+        overrides,
+        rules: rules.into_iter().flatten().collect(),
+        max_hold_bytes: raw.max_hold_bytes,
+        show_values: raw.show_values,
+        pseudonym_key,
+    }
+}
+
+fn profile(report: &mut Report, path: &KeyPath, name: &str, own: Vec<Profile>) -> Profile {
+    let mut names = Unique::new();
+    for (index, profile) in own.iter().enumerate() {
+        let at = path.key("profiles").index(index);
+        if Profile::NAMES.contains(&profile.name.as_str()) {
+            report.refuse(at.clone(), format!("`{}` is a built-in profile; rename yours", profile.name));
+        }
+        names.insert(report, &at, profile.name.clone(), "profiles need names of their own");
+    }
+    let all = listed(Profile::NAMES.into_iter().chain(own.iter().map(|profile| profile.name.as_str())));
+    let found = own.iter().find(|profile| profile.name == name).cloned();
+    found.or_else(|| Profile::builtin(name)).unwrap_or_else(|| {
+        report.refuse(path.key("profile"), format!("`{name}` is no profile; write one of: {all}"));
+        Profile::builtin(Profile::NAMES[0]).expect("the first built-in profile exists")
+    })
+}
+
+/// Compiles only where there is something the built-in rules' own tests do not cover.
+fn check_rules(
+    report: &mut Report,
+    path: &KeyPath,
+    raw: &raw::Guardrails,
+    builtin: &[RuleSpec],
+    files: &[Vec<RuleSpec>],
+) {
+    let at = path.key("rules");
+    let mut ids: BTreeSet<&str> = builtin.iter().map(|rule| rule.id.as_str()).collect();
+    let mut fresh = true;
+    for (index, rule) in
+        files.iter().enumerate().flat_map(|(i, rules)| rules.iter().map(move |rule| (i, rule)))
+    {
+        if !ids.insert(&rule.id) {
+            fresh = false;
+            report.refuse(
+                at.index(index),
+                format!("rule `{}` exists already; give it an id of its own", rule.id),
+            );
+        }
+    }
+    if !fresh || (files.is_empty() && raw.max_hold_bytes == raw::Guardrails::default().max_hold_bytes) {
+        return;
+    }
+    let specs: Vec<_> = builtin.iter().chain(files.iter().flatten()).cloned().collect();
+    let file_of = |id: &str| {
+        let index = files.iter().position(|rules| rules.iter().any(|rule| rule.id == id));
+        index.map_or_else(|| path.key("max_hold_bytes"), |index| at.index(index))
+    };
+    match Rules::compile(&specs) {
+        Ok(rules) => {
+            for (_, rule) in rules.infos().filter(|(_, rule)| rule.max_hold > raw.max_hold_bytes) {
+                report.refuse(
+                    file_of(&rule.id),
+                    format!(
+                        "rule `{}` may hold back {} bytes of a stream, more than max_hold_bytes: {}; bound its repeats or raise that",
+                        rule.id, rule.max_hold, raw.max_hold_bytes
+                    ),
+                );
+            }
+        }
+        Err(errors) => {
+            for error in errors {
+                report.refuse(file_of(&error.rule), error.to_string());
+            }
+        }
+    }
+}
+
+fn override_of(
+    report: &mut Report,
+    path: &KeyPath,
+    raw: raw::Override,
+    catalogue: &Catalogue,
+    known: &Known<'_>,
+) -> GuardrailOverride {
+    match (&raw.kind, &raw.rule) {
+        (None, None) => {
+            report.refuse(path.clone(), "names neither kind nor rule; write kind: email, or rule: ID")
+        }
+        (Some(_), Some(_)) => report.refuse(path.key("rule"), "stands beside kind; remove one of the two"),
+        (Some(kind), None) => catalogue.check_kind(report, &path.key("kind"), kind),
+        (None, Some(rule)) => catalogue.check_rule(report, &path.key("rule"), rule),
+    }
+    GuardrailOverride {
+        only: selector(report, &path.key("only"), raw.only, known),
+        kind: raw.kind,
+        rule: raw.rule,
+        direction: raw.direction,
+        action: raw.action,
+    }
+}
+
+fn uses_pseudonyms(profile: &Profile, overrides: &[GuardrailOverride]) -> bool {
+    let of_rules = profile.rules.values().flat_map(|rule| [rule.request, rule.answer]).flatten();
+    let of_kinds = profile.request.values().chain(profile.answer.values()).copied();
+    // An answer is never pseudonymised on its own account; its pseudonyms come from the request.
+    let of_overrides = overrides.iter().filter(|o| o.direction != Some(Direction::Answer)).map(|o| o.action);
+    of_kinds.chain(of_rules).chain(of_overrides).any(|action| action == Action::Pseudonymise)
+}
+
+impl Catalogue {
+    fn check_kind(&self, report: &mut Report, path: &KeyPath, kind: &str) {
+        if !self.kinds.contains(kind) {
+            let all = listed(self.kinds.iter().map(String::as_str));
+            report.refuse(path.clone(), format!("`{kind}` is no kind of finding; write one of: {all}"));
+        }
+    }
+
+    fn check_rule(&self, report: &mut Report, path: &KeyPath, rule: &str) {
+        if !self.ids.contains(rule) {
+            let all = listed(self.ids.iter().map(String::as_str));
+            report.refuse(path.clone(), format!("`{rule}` is no rule; write one of: {all}"));
+        }
+    }
+}
