@@ -1,5 +1,12 @@
 //! The API surfaces: which there are, and the fields of each that Tollgate reads or rewrites. All else passes untouched.
 
+mod call;
+mod outgoing;
+mod read;
+
+pub use call::{Call, Form, ReadBounds, Role, Text, TokenEstimate};
+pub use outgoing::Outgoing;
+
 use crate::verdict::ErrorForm;
 
 /// An API surface of the data listener.
