@@ -2,4 +2,6 @@
 
 pub mod audit;
 pub mod auth;
+pub mod clock;
 pub mod config;
+pub mod limits;
