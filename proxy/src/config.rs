@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use build::Files;
 pub use tollgate_filters::conf::Rate;
-use tollgate_filters::conf::Secret;
+use tollgate_filters::conf::{Problem, Secret};
 use tollgate_filters::identity::Role;
 pub use tollgate_filters::providers::ProviderKind;
 
@@ -39,7 +39,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub prices: tollgate_filters::policy::Prices,
     /// Not errors: what an operator should know (anonymous routes, operator-chosen keys, …).
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Problem>,
 }
 
 /// `listeners[]`: where clients connect.

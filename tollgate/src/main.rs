@@ -1,1 +1,28 @@
-fn main() {}
+// Replaced when the process is wired: this dispatches what stands alone.
+mod check;
+mod cli;
+mod config;
+mod key;
+mod scan;
+mod schema;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.command {
+        Command::Check(args) => check::run(&args.config),
+        Command::Schema(args) => schema::run(&args),
+        Command::Key(command) => key::run(&command),
+        Command::Scan(args) => scan::run(&args),
+        Command::Serve(_) | Command::Demo(_) | Command::Audit(_) => {
+            eprintln!("not wired yet");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -90,7 +90,7 @@ impl Config {
             audit,
             telemetry,
             prices: files.prices,
-            warnings: warnings.iter().map(Problem::to_string).collect(),
+            warnings,
         })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Nothing here is checked beyond shape: [`build`](super::build) does that. Schema keywords of our own: `x-unset` (what happens
 //! when the key is absent and has no default), `x-reload` (what a reload does with it, where it is not simply taken over),
-//! `x-file` (a path that must be readable).
+//! `x-file` (a path that must be readable), `x-off-when-empty` (an empty text switches the entry off).
 
 mod auth;
 mod limits;

@@ -115,7 +115,7 @@ impl<T: std::hash::Hash + Eq> Unique<T> {
 /// `a, b, c`, or "none" where there are none; long lists are cut.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 12;
-    let names: Vec<_> = names.into_iter().collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
     match names.len() {
         0 => "none yet".to_owned(),
         count if count > SHOWN => format!("{}, and {} more", names[..SHOWN].join(", "), count - SHOWN),

@@ -39,7 +39,7 @@ pub struct JwtIssuer {
     pub jwks_uri: Option<String>,
     /// File with the keys instead. An empty `${NAME:-}` here switches the issuer off.
     #[serde(default)]
-    #[schemars(extend("x-unset" = "keys are fetched"), example = &"/etc/tollgate/jwks.json")]
+    #[schemars(extend("x-unset" = "keys are fetched", "x-off-when-empty" = true), example = &"/etc/tollgate/jwks.json")]
     pub jwks_file: Option<FilePath>,
     /// Accepted signatures: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA. Never HMAC, never none.
     #[serde(default = "algorithms")]
