@@ -1,0 +1,31 @@
+# The recipes of this repository; CI calls the same ones (.ci/run). Each says what it needs and installs it where it may.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: ## A gateway in front of a built-in fake upstream, with three things to paste
+	@scripts/install-deps build
+	cargo run --quiet --package tollgate -- demo
+
+test: ## All tests: Rust, then the SDKs of Python and Node through a real gateway to a real engine
+	@scripts/install-deps test
+	@scripts/test-deps
+	cargo test --workspace
+	cargo build --package tollgate --package tollgate-fake-upstream
+	scripts/clients
+
+lint: ## Formatting, clippy, documentation, and the dependency rules of deny.toml
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	scripts/deny
+
+bench: ## The gateway against a bare Pingora pass-through; results in bench/results
+	@scripts/install-deps build
+	cargo build --release --package tollgate --package tollgate-bench
+	cargo run --release --quiet --package tollgate-bench -- compare
+
+.PHONY: help demo test lint bench
