@@ -32,7 +32,7 @@ use self::credential::Credential;
 use self::directory::Issuer;
 use self::jwks::{Choice, Fetcher, IssuerKeys, Settings};
 use self::jwt::{Rules, Token, TokenError};
-use crate::config::{Config, JwtIssuer};
+use crate::config::{Auth, Config, JwtIssuer, Organization};
 
 pub use self::credential::Head;
 pub use self::directory::{ANONYMOUS, Directory};
@@ -66,10 +66,14 @@ impl Authenticator {
     /// # Errors
     /// Key files that cannot be used, each with its place in the configuration. Keys in use stay as they were.
     pub fn directory(&self, config: &Config) -> Result<Directory, Vec<Problem>> {
+        self.directory_of(&config.organizations, &config.auth)
+    }
+
+    fn directory_of(&self, organizations: &[Organization], auth: &Auth) -> Result<Directory, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut issuers = HashMap::with_capacity(config.auth.jwt.len());
+        let mut issuers = HashMap::with_capacity(auth.jwt.len());
         let path = KeyPath::root().key("auth").key("jwt");
-        for (index, issuer) in config.auth.jwt.iter().enumerate() {
+        for (index, issuer) in auth.jwt.iter().enumerate() {
             let path = path.index(index);
             if issuers.contains_key(issuer.issuer.as_str()) {
                 let message = "this issuer stands in an earlier entry; write its settings there";
@@ -89,7 +93,7 @@ impl Authenticator {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Directory::new(&config.organizations, &config.auth, issuers))
+        Ok(Directory::new(organizations, auth, issuers))
     }
 
     /// Who is calling.

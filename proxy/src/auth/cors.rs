@@ -87,7 +87,7 @@ mod tests {
     fn decision(
         origins: &[&str],
         credentials: bool,
-        method: Method,
+        method: &Method,
         lines: &[(&'static str, &str)],
     ) -> String {
         let cors = Cors {
@@ -111,7 +111,7 @@ mod tests {
             lines.sort();
             lines.join(";")
         };
-        match decide(cors, credentials, &method, &headers) {
+        match decide(cors, credentials, method, &headers) {
             Decision::Untouched => "untouched".into(),
             Decision::Refuse => "refuse".into(),
             Decision::Decorate(headers) => format!("decorate {}", show(headers)),
@@ -126,37 +126,37 @@ mod tests {
         const ASK: (&str, &str) = ("access-control-request-method", "POST");
         const NAMES: (&str, &str) = ("access-control-request-headers", "authorization,x-stainless-os");
         let listed = ["https://app.example"];
-        let check = |origins: &[&str], method: Method, lines: &[(&'static str, &str)], expect: &str| {
+        let check = |origins: &[&str], method: &Method, lines: &[(&'static str, &str)], expect: &str| {
             assert_eq!(decision(origins, false, method, lines), expect, "{origins:?} {lines:?}");
         };
-        check(&[], Method::POST, &[APP], "untouched");
-        check(&listed, Method::POST, &[], "untouched");
-        check(&listed, Method::OPTIONS, &[ASK], "untouched");
-        check(&listed, Method::POST, &[APP], "decorate allow-origin=https://app.example;vary=origin");
-        check(&listed, Method::POST, &[EVIL], "decorate vary=origin");
-        check(&listed, Method::POST, &[("origin", "null")], "decorate vary=origin");
-        check(&listed, Method::OPTIONS, &[APP], "decorate allow-origin=https://app.example;vary=origin");
-        check(&listed, Method::OPTIONS, &[EVIL, ASK], "refuse");
-        check(&["*"], Method::POST, &[EVIL], "decorate allow-origin=*");
-        check(&["*"], Method::POST, &[("origin", "*")], "decorate allow-origin=*");
+        check(&[], &Method::POST, &[APP], "untouched");
+        check(&listed, &Method::POST, &[], "untouched");
+        check(&listed, &Method::OPTIONS, &[ASK], "untouched");
+        check(&listed, &Method::POST, &[APP], "decorate allow-origin=https://app.example;vary=origin");
+        check(&listed, &Method::POST, &[EVIL], "decorate vary=origin");
+        check(&listed, &Method::POST, &[("origin", "null")], "decorate vary=origin");
+        check(&listed, &Method::OPTIONS, &[APP], "decorate allow-origin=https://app.example;vary=origin");
+        check(&listed, &Method::OPTIONS, &[EVIL, ASK], "refuse");
+        check(&["*"], &Method::POST, &[EVIL], "decorate allow-origin=*");
+        check(&["*"], &Method::POST, &[("origin", "*")], "decorate allow-origin=*");
         check(
             &listed,
-            Method::OPTIONS,
+            &Method::OPTIONS,
             &[APP, ASK, NAMES],
             "preflight allow-headers=authorization,x-stainless-os;allow-methods=GET, POST, OPTIONS;\
              allow-origin=https://app.example;max-age=600;vary=origin",
         );
         let odd = ("access-control-request-headers", "a;b");
-        check(&listed, Method::OPTIONS, &[APP, ASK, odd], "refuse");
+        check(&listed, &Method::OPTIONS, &[APP, ASK, odd], "refuse");
         let long = "x".repeat(MAX_REQUESTED + 1);
-        check(&listed, Method::OPTIONS, &[APP, ASK, ("access-control-request-headers", &long)], "refuse");
+        check(&listed, &Method::OPTIONS, &[APP, ASK, ("access-control-request-headers", &long)], "refuse");
     }
 
     #[test]
     fn credentials_only_for_a_listed_origin() {
         let app = [("origin", "https://app.example")];
-        let found = decision(&["*", "https://app.example"], true, Method::POST, &app);
+        let found = decision(&["*", "https://app.example"], true, &Method::POST, &app);
         assert_eq!(found, "decorate allow-credentials=true;allow-origin=https://app.example;vary=origin");
-        assert_eq!(decision(&["*"], true, Method::POST, &app), "decorate allow-origin=*");
+        assert_eq!(decision(&["*"], true, &Method::POST, &app), "decorate allow-origin=*");
     }
 }
