@@ -2,10 +2,12 @@
 
 mod call;
 mod outgoing;
+mod predict;
 mod read;
 
 pub use call::{Call, Form, ReadBounds, Role, Text, TokenEstimate};
 pub use outgoing::Outgoing;
+pub use predict::{Predicted, predict, predicted};
 
 use crate::verdict::ErrorForm;
 

@@ -11,11 +11,13 @@
 mod edits;
 mod locate;
 mod text;
+mod tokens;
 mod walk;
 
 pub use edits::Edits;
 pub use locate::Locator;
 pub use text::{OffsetMap, decode, encode, encode_inner};
+pub use tokens::{Token, Tokens};
 pub use walk::{Fault, Invalid, Key, Str, Value, Walk};
 
 /// Deepest nesting that is read unless configured otherwise.

@@ -8,6 +8,7 @@ mod action;
 mod mask;
 mod policy;
 mod profile;
+pub mod request;
 mod rules;
 mod spec;
 mod stream;

@@ -35,6 +35,8 @@ pub struct Call {
     /// Largest of `n` and `best_of`: answers that are generated.
     pub(super) generated: u32,
     pub(super) media: Media,
+    /// It was made from a team route's body, whose caller knows nothing of messages.
+    pub(super) team: bool,
 }
 
 /// A text to be scanned.
@@ -153,9 +155,19 @@ impl Call {
         read::read(api, body, bounds)
     }
 
-    /// Where a text of this call stands in `body`, for people: `messages[2].content[0].text`.
-    pub fn location(body: &[u8], text: &Text) -> String {
-        Locator::new(body, ReadBounds::DEEPEST).path(text.span.start)
+    /// Names places of `body` as this call's sender knows them: `messages[2].content[0].text`. Asked in ascending order.
+    pub(crate) fn locator<'a>(&self, body: &'a [u8]) -> impl FnMut(usize) -> String + use<'a> {
+        let mut locator = Locator::new(body, ReadBounds::DEEPEST);
+        let team = self.team;
+        move |offset| {
+            let path = locator.path(offset);
+            if team && path == "messages[0].content" { "prompt".to_owned() } else { path }
+        }
+    }
+
+    /// Where one text of this call stands in `body`.
+    pub fn location(&self, body: &[u8], text: &Text) -> String {
+        self.locator(body)(text.span.start)
     }
 
     /// Tokens to reserve for a body of this length.

@@ -3,7 +3,10 @@
 mod content;
 mod conversation;
 mod scalars;
+mod team;
 mod tools;
+
+pub(super) use team::team;
 
 use super::Api;
 use super::call::{Call, Form, Media, ReadBounds, Role, Spans, Text};
@@ -281,6 +284,7 @@ impl<'a> Reader<'a> {
             spans: fields.spans,
             generated: u32::try_from(generated).unwrap_or(u32::MAX),
             media: self.media,
+            team: false,
         })
     }
 

@@ -1,26 +1,23 @@
 //! Paths for people: `messages[2].content[0].text`.
 
-use super::walk::{Str, Value, Walk};
+use super::tokens::{Token, Tokens};
+use super::walk::{Str, Value};
 
 /// Names places in a body. Nothing keeps paths while a body is read, because almost no request ever needs one; this walks the
 /// body again, once, when places are asked for in ascending order.
 #[derive(Debug)]
 pub struct Locator<'a> {
     /// `None`: the text is no JSON from its first byte.
-    walk: Option<Walk<'a>>,
+    tokens: Option<Tokens<'a>>,
     /// Which member of each open container the walk is in.
     path: Vec<Step<'a>>,
-    /// Whether a member's value comes next.
-    due: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Step<'a> {
     /// Entered, no member read yet.
-    Object,
+    Entered,
     Key(Str<'a>),
-    /// Entered, no element read yet.
-    Array,
     Index(usize),
 }
 
@@ -29,17 +26,17 @@ const LONGEST_NAME: usize = 40;
 
 impl<'a> Locator<'a> {
     pub fn new(body: &'a [u8], limit: usize) -> Self {
-        Locator { walk: Walk::new(body, limit).ok(), path: Vec::new(), due: true }
+        Locator { tokens: Tokens::new(body, limit).ok(), path: Vec::new() }
     }
 
     /// Path of the value or key that stands at `offset`, or of the last place before it that is valid JSON. The whole body is
     /// the empty path. An offset before the last asked names the last place.
     pub fn path(&mut self, offset: usize) -> String {
-        while self.walk.as_ref().is_some_and(|walk| walk.at() <= offset) && self.step() {}
+        while self.tokens.as_ref().is_some_and(|tokens| tokens.at() <= offset) && self.step() {}
         let mut path = String::new();
         for step in &self.path {
             match step {
-                Step::Object | Step::Array => {}
+                Step::Entered => {}
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
                 Step::Key(key) => {
                     let key = key.decode();
@@ -59,37 +56,28 @@ impl<'a> Locator<'a> {
 
     /// Reads one token; false at the end of the text, or where it stops being JSON.
     fn step(&mut self) -> bool {
-        let Some(walk) = &mut self.walk else { return false };
-        if self.due {
-            self.due = false;
-            match walk.value() {
-                Ok(Value::Object) => self.path.push(Step::Object),
-                Ok(Value::Array) => self.path.push(Step::Array),
-                Ok(_) => {}
-                Err(_) => return false,
-            }
-            return true;
-        }
-        let next = match self.path.last() {
-            None => return false,
-            Some(Step::Object | Step::Key(_)) => walk.key().map(|key| key.map(Step::Key)),
-            Some(Step::Array) => walk.element().map(|more| more.then_some(Step::Index(0))),
-            Some(&Step::Index(index)) => walk.element().map(|more| more.then_some(Step::Index(index + 1))),
-        };
-        match next {
-            Ok(Some(step)) => {
-                if let Some(last) = self.path.last_mut() {
-                    *last = step;
-                }
-                self.due = true;
-                true
-            }
-            Ok(None) => {
+        let Some(Ok(Some(token))) = self.tokens.as_mut().map(Tokens::token) else { return false };
+        match token {
+            Token::Value(Value::Object | Value::Array) => self.path.push(Step::Entered),
+            Token::Value(_) => {}
+            Token::Leave => {
                 self.path.pop();
-                true
             }
-            Err(_) => false,
+            Token::Key(key) => {
+                if let Some(last) = self.path.last_mut() {
+                    *last = Step::Key(key);
+                }
+            }
+            Token::Element => {
+                if let Some(last) = self.path.last_mut() {
+                    *last = match *last {
+                        Step::Index(index) => Step::Index(index + 1),
+                        Step::Entered | Step::Key(_) => Step::Index(0),
+                    };
+                }
+            }
         }
+        true
     }
 }
 

@@ -175,6 +175,11 @@ impl<'a> Walk<'a> {
         self.open.len()
     }
 
+    /// Whether the innermost open container is an object; `None` when none is open.
+    pub(super) fn in_object(&self) -> Option<bool> {
+        self.open.last().map(|container| *container == Container::Object)
+    }
+
     /// Offset at which the next value begins.
     pub fn value_start(&mut self) -> usize {
         self.space();
@@ -265,9 +270,11 @@ impl<'a> Walk<'a> {
     /// Reads to the end of a value that [`Walk::value`] has just returned: containers are walked through and left, scalars
     /// have nothing left.
     pub fn finish(&mut self, value: &Value<'_>) -> Result<(), Invalid> {
-        if !matches!(value, Value::Object | Value::Array) {
-            return Ok(());
-        }
+        if matches!(value, Value::Object | Value::Array) { self.leave_container() } else { Ok(()) }
+    }
+
+    /// Reads to the end of the innermost open container, from between two of its members.
+    pub fn leave_container(&mut self) -> Result<(), Invalid> {
         let floor = self.open.len().saturating_sub(1);
         while let Some(container) = self.open.get(floor..).and_then(<[_]>::last) {
             let more = match container {

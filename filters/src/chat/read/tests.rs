@@ -20,7 +20,7 @@ fn texts(api: Api, body: &str) -> Vec<String> {
             };
             let shown = body[text.span.clone()].trim_matches('"');
             assert_eq!(text.escaped, text.form != Form::Json && shown.contains('\\'));
-            format!("{marks}{:?} {} {form}{shown}", text.role, Call::location(body.as_bytes(), text))
+            format!("{marks}{:?} {} {form}{shown}", text.role, call.location(body.as_bytes(), text))
         })
         .collect()
 }

@@ -1,0 +1,233 @@
+//! Screening a request: every text of a [`Call`] is scanned decoded, and what policy changes becomes splices of the body.
+//!
+//! Escapes cannot hide a value, since decoded text is scanned; and they survive, since only the found value's own bytes are
+//! replaced, in the spelling its place needs: in a string, in a string that holds JSON, or in JSON. A number that is masked
+//! becomes `0` and stays a number.
+//!
+//! A block looks at what is new: the last user message and the tool results after it. In anything earlier the same value is
+//! masked, so that one mistake, sent again as history, does not end a conversation for good.
+
+mod audit;
+mod nested;
+mod refusal;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+pub use audit::texts_for_audit;
+
+use self::refusal::Refusal;
+use super::{Action, Found, Masker, Policy, Rules, Shape};
+use crate::chat::{Call, Form, Role, Text};
+use crate::json::{self, Edits, OffsetMap};
+use crate::verdict::{Code, Rejection};
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Show found values in the details of a refusal.
+    pub show_values: bool,
+}
+
+/// What screening decided.
+#[derive(Debug, Default)]
+pub struct Screened {
+    /// For [`Call::outgoing`]. After a refusal too: then they only serve [`texts_for_audit`].
+    pub edits: Edits,
+    /// Why the request is refused, if it is.
+    pub rejection: Option<Rejection>,
+    /// Bytes of decoded text that were scanned.
+    pub scanned: usize,
+    /// Values that pass on but are kept out of the audit trail: those that are only logged, and those in texts that must reach
+    /// the upstream as they are.
+    unseen: Edits,
+}
+
+/// What happens to one finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Passes to the upstream.
+    Passes,
+    /// A stand-in goes instead.
+    Replaced,
+    /// The request is refused.
+    Refused,
+}
+
+/// Where a finding lies in the text that was decoded once.
+struct Cut {
+    span: Range<usize>,
+    shape: Shape,
+    /// It lies in JSON inside that text: the stand-in is escaped for it.
+    nested: bool,
+}
+
+/// Scans all texts of a call, in the order of the body. Findings are noted in `masker`, which the answer's pipeline gets next.
+///
+/// `body` must be the bytes that `call` was read from; other bytes are refused with GUARDRAIL_FAILED, never passed unscanned.
+pub fn screen(
+    call: &Call,
+    body: &[u8],
+    rules: &Rules,
+    policy: &Policy,
+    masker: &mut Masker,
+    options: Options,
+) -> Screened {
+    if policy.is_idle() || call.texts.is_empty() {
+        return Screened::default();
+    }
+    let Ok(text) = std::str::from_utf8(body) else { return Screened::failed() };
+    let mut screening = Screening {
+        body: text,
+        rules,
+        policy,
+        masker,
+        found: Vec::new(),
+        refusal: Refusal::new(options.show_values),
+        done: Screened::default(),
+    };
+    let mut locator = call.locator(body);
+    for text in &call.texts {
+        if screening.text(text, &mut locator).is_none() {
+            return Screened::failed();
+        }
+    }
+    let Screening { refusal, mut done, .. } = screening;
+    done.rejection = refusal.into_rejection();
+    done
+}
+
+impl Screened {
+    fn failed() -> Screened {
+        let message = "The request could not be checked. Send it again; if this stays, report it.";
+        Screened { rejection: Some(Rejection::new(Code::GuardrailFailed, message)), ..Screened::default() }
+    }
+}
+
+struct Screening<'a> {
+    body: &'a str,
+    rules: &'a Rules,
+    policy: &'a Policy,
+    masker: &'a mut Masker,
+    /// Kept for its capacity.
+    found: Vec<Found>,
+    refusal: Refusal,
+    done: Screened,
+}
+
+impl Screening<'_> {
+    /// One text. `None`: the spans do not fit the body, or the scanner's the text.
+    fn text(&mut self, text: &Text, locator: &mut impl FnMut(usize) -> String) -> Option<()> {
+        let (literal, start) = match text.form {
+            Form::Json => (self.body.get(text.span.clone())?, text.span.start),
+            Form::Plain | Form::JsonInside => {
+                let start = text.span.start + 1;
+                (self.body.get(start..text.span.end.checked_sub(1)?)?, start)
+            }
+        };
+        let decoded = if text.escaped { json::decode(literal) } else { Cow::Borrowed(literal) };
+        let is_json = text.form == Form::Json || text.form == Form::JsonInside && looks_like_json(&decoded);
+        let flat = if is_json { nested::flatten(&decoded) } else { None };
+        let scanned = flat.as_deref().unwrap_or(&decoded);
+
+        let mut found = std::mem::take(&mut self.found);
+        self.done.scanned += scanned.len();
+        self.rules.scan(self.policy, scanned, &mut found);
+        if !found.is_empty() {
+            let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
+            let cuts = nested.unwrap_or_else(|| {
+                let plain =
+                    |found: &Found| vec![Cut { span: found.span.clone(), shape: Shape::Text, nested: false }];
+                found.iter().map(plain).collect()
+            });
+            let map = text.escaped.then(|| OffsetMap::new(literal));
+            let mut place = Place { start, map, location: locator(text.span.start) };
+            for (found, cuts) in found.iter_mut().zip(&cuts) {
+                let value = scanned.get(found.span.clone())?;
+                // A bound in a schema: it stays, and is no finding.
+                if text.role != Role::Schema || !cuts.is_empty() {
+                    self.finding(text, &mut place, found, value, cuts);
+                }
+            }
+        }
+        found.clear();
+        self.found = found;
+        Some(())
+    }
+
+    fn finding(&mut self, text: &Text, place: &mut Place<'_>, found: &mut Found, value: &str, cuts: &[Cut]) {
+        let fate = fate(text, found.action);
+        found.action = match (fate, found.action) {
+            (Fate::Passes, action) if action.acts() => Action::Log,
+            (Fate::Replaced, Action::Block) => Action::Mask,
+            (_, action) => action,
+        };
+        self.masker.note(&place.location, found, value);
+        let mut shown = None;
+        for cut in cuts {
+            let stand_in = match (fate, cut.shape) {
+                (Fate::Passes, Shape::Text) => format!("[{}]", found.kind.to_uppercase()),
+                (Fate::Passes, Shape::JsonNumber) => "0".to_owned(),
+                (Fate::Replaced | Fate::Refused, shape) => self.masker.stand_in(found, value, shape),
+            };
+            let span = place.of(cut.span.start)..place.of(cut.span.end);
+            let layers = usize::from(cut.nested) + usize::from(text.form != Form::Json);
+            let edits = if fate == Fate::Passes { &mut self.done.unseen } else { &mut self.done.edits };
+            edits.replace(span, escaped(&stand_in, layers));
+            shown = Some(stand_in);
+        }
+        if fate == Fate::Refused {
+            let stand_in = shown.unwrap_or_else(|| format!("[{}]", found.kind.to_uppercase()));
+            self.refusal.add(text.role, &found.kind, &place.location, value, stand_in);
+        }
+    }
+}
+
+/// One text's place in the body.
+struct Place<'a> {
+    /// Where it begins, inside its quote.
+    start: usize,
+    /// For a literal with escapes.
+    map: Option<OffsetMap<'a>>,
+    location: String,
+}
+
+impl Place<'_> {
+    /// Offset in the body of an offset in the text. Asked in ascending order.
+    fn of(&mut self, offset: usize) -> usize {
+        self.start + self.map.as_mut().map_or(offset, |map| map.raw(offset))
+    }
+}
+
+fn fate(text: &Text, action: Action) -> Fate {
+    match action {
+        Action::Off | Action::Log | Action::Shadow => Fate::Passes,
+        Action::Mask | Action::Pseudonymise if text.rewrite => Fate::Replaced,
+        Action::Mask | Action::Pseudonymise => Fate::Passes,
+        Action::Block if text.current => Fate::Refused,
+        Action::Block if text.rewrite => Fate::Replaced,
+        // The first block of a system prompt cannot be masked, so it is refused; signed thinking is history, and passes.
+        Action::Block if text.role == Role::System => Fate::Refused,
+        Action::Block => Fate::Passes,
+    }
+}
+
+/// Written for a place inside so many string literals, one in the other.
+fn escaped(stand_in: &str, layers: usize) -> Vec<u8> {
+    let mut written = stand_in.to_owned();
+    for _ in 0..layers {
+        let mut outer = Vec::with_capacity(written.len());
+        json::encode_inner(&written, &mut outer);
+        // Encoding keeps UTF-8; the lossy way is the total one.
+        written = String::from_utf8_lossy(&outer).into_owned();
+    }
+    written.into_bytes()
+}
+
+/// Worth trying to read as JSON: an object or an array. A scalar is text to its reader.
+fn looks_like_json(text: &str) -> bool {
+    text.trim_start_matches([' ', '\n', '\r', '\t']).starts_with(['{', '['])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::chat::{Api, Outgoing, ReadBounds};
+use crate::scan::{Direction, Finding, Profile, Switches};
+
+/// Of all rules one action, on words that no rule set of ours would miss or dispute.
+struct Bench {
+    rules: Rules,
+    action: fn(&str) -> Action,
+}
+
+struct Outcome {
+    body: String,
+    audit: String,
+    rejection: Option<Rejection>,
+    findings: Vec<Finding>,
+}
+
+fn bench(action: fn(&str) -> Action) -> Bench {
+    Bench { rules: Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"), action }
+}
+
+impl Bench {
+    fn screen(&self, api: Api, body: &str) -> Outcome {
+        self.screen_with(api, body, Options::default(), 4096)
+    }
+
+    fn screen_with(&self, api: Api, body: &str, options: Options, cap: usize) -> Outcome {
+        let policy =
+            self.rules.policy(Direction::Request, |rule| (self.action)(&rule.kind), Switches::default());
+        let call = Call::read(api, body.as_bytes(), ReadBounds::default()).expect(body);
+        let mut masker = Masker::new();
+        let screened = screen(&call, body.as_bytes(), &self.rules, &policy, &mut masker, options);
+        let audit = texts_for_audit(&call, body.as_bytes(), &screened, cap);
+        let out = Outgoing { model: &call.model, usage: false, edits: screened.edits };
+        let out = call.outgoing(&Bytes::copy_from_slice(body.as_bytes()), out);
+        let body = String::from_utf8(out.to_vec()).expect("UTF-8 stays UTF-8");
+        serde_json::from_str::<serde_json::Value>(&body).expect(&body);
+        Outcome { body, audit, rejection: screened.rejection, findings: masker.findings().to_vec() }
+    }
+}
+
+const MASK: fn(&str) -> Action = |_| Action::Mask;
+const BLOCK: fn(&str) -> Action = |_| Action::Block;
+const LOG: fn(&str) -> Action = |_| Action::Log;
+
+fn user(content: &str) -> String {
+    format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]}}"#)
+}
+
+#[test]
+fn only_the_value_changes() {
+    let bench = bench(MASK);
+    let table = [
+        (r#""hello""#, r#""hello""#),
+        (r#""to alice@corp.com!""#, r#""to [EMAIL_1]!""#),
+        // Escapes cannot hide a value, and those around it stay as they were spelled.
+        (r#""\u00e9\n\/ alice\u0040corp.com \/\u00e9""#, r#""\u00e9\n\/ [EMAIL_1] \/\u00e9""#),
+        (r#""\ud83d\ude00 \u0061lice@corp.co\u006d\t""#, r#""\ud83d\ude00 [EMAIL_1]\t""#),
+        // The same person keeps the number, another gets the next.
+        (r#""alice@corp.com bob@corp.com alice@corp.com""#, r#""[EMAIL_1] [EMAIL_2] [EMAIL_1]""#),
+        (
+            r#"[{"type":"text","text":"alice@corp.com"},{"type":"new","x":{"y":["bob@corp.com"]}}]"#,
+            r#"[{"type":"text","text":"[EMAIL_1]"},{"type":"new","x":{"y":["[EMAIL_2]"]}}]"#,
+        ),
+        // Ids, data URLs.
+        (
+            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,alice@corp.com"}},{"type":"x","id":"alice@corp.com"}]"#,
+            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,alice@corp.com"}},{"type":"x","id":"alice@corp.com"}]"#,
+        ),
+    ];
+    for (before, after) in table {
+        assert_eq!(bench.screen(Api::Chat, &user(before)).body, user(after));
+    }
+    let around = r#" {"x":"alice@corp.com", "user":"alice@corp.com","metadata":{"e":"alice@corp.com"},"model":"alice@corp.com",
+        "n":1.0,"messages":[{"role":"alice@corp.com","content":"%"} ]}"#;
+    assert_eq!(
+        bench.screen(Api::Chat, &around.replace('%', "bob@corp.com")).body,
+        around.replace('%', "[EMAIL_1]"),
+        "names, roles, ids and unknown fields are no texts"
+    );
+}
+
+#[test]
+fn tool_arguments_stay_json() {
+    let bench = bench(MASK);
+    let table = [
+        (r#"{"to":"alice@corp.com"}"#, r#"{"to":"[EMAIL_1]"}"#),
+        (r#"{"to":"a\n\u0061lice\u0040corp.com\n\"","n":1.0}"#, r#"{"to":"a\n[EMAIL_1]\n\"","n":1.0}"#),
+        (r#"{"alice@corp.com":{"\u0062ob@corp.com":[]}}"#, r#"{"[EMAIL_1]":{"[EMAIL_2]":[]}}"#),
+        (r#"{"card":4111111111111111,"l":[4111111111111111 , 2]}"#, r#"{"card":0,"l":[0 , 2]}"#),
+        // JSON that is none is text.
+        (r#"{"to":"alice@corp.com"#, r#"{"to":"[EMAIL_1]"#),
+        (r#"to alice@corp.com"#, r#"to [EMAIL_1]"#),
+        ("", ""),
+    ];
+    let quoted = |text: &str| {
+        let mut literal = Vec::new();
+        json::encode(text, &mut literal);
+        String::from_utf8(literal).expect("UTF-8")
+    };
+    for (before, after) in table {
+        let chat = |arguments: &str| {
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"assistant","tool_calls":[{{"id":"i","function":{{"name":"f","arguments":{}}}}}]}}]}}"#,
+                quoted(arguments)
+            )
+        };
+        assert_eq!(bench.screen(Api::Chat, &chat(before)).body, chat(after));
+        let result = |content: &str| {
+            format!(
+                r#"{{"model":"m","input":[{{"type":"function_call_output","output":{}}}]}}"#,
+                quoted(content)
+            )
+        };
+        assert_eq!(bench.screen(Api::Responses, &result(before)).body, result(after));
+        if serde_json::from_str::<serde_json::Value>(before).is_ok() {
+            let messages = |input: &str| {
+                format!(
+                    r#"{{"model":"m","messages":[{{"role":"assistant","content":[{{"type":"tool_use","name":"f","input":{input}}}]}}]}}"#
+                )
+            };
+            assert_eq!(bench.screen(Api::Messages, &messages(before)).body, messages(after));
+        }
+    }
+}
+
+#[test]
+fn schemas_keep_their_bounds() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema",
+        "maximum":4111111111111111,"description":"ask alice@corp.com"}}"#;
+    let outcome = bench(MASK).screen(Api::Chat, body);
+    assert_eq!(outcome.body, body.replace("alice@corp.com", "[EMAIL_1]"));
+    assert_eq!(outcome.findings.len(), 1);
+}
+
+#[test]
+fn a_block_looks_at_what_is_new() {
+    let bench = bench(BLOCK);
+    let conversation = |old: &str, new: &str, result: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"system","content":"s {old}"}},{{"role":"user","content":"{old}"}},
+            {{"role":"assistant","content":"{old}"}},{{"role":"user","content":"{new}"}},
+            {{"role":"assistant","content":"{old}"}},{{"role":"tool","content":"{result}"}}]}}"#
+        )
+    };
+    let history = bench.screen(Api::Chat, &conversation("alice@corp.com", "hi", "ok"));
+    assert_eq!(history.rejection, None);
+    assert_eq!(history.body, conversation("[EMAIL_1]", "hi", "ok"));
+    assert!(history.findings.iter().all(|finding| finding.action == Action::Mask));
+
+    for (body, place) in [
+        (conversation("a", "alice@corp.com", "ok"), "messages[3].content"),
+        (conversation("a", "hi", "alice@corp.com"), "messages[5].content"),
+    ] {
+        let refused = bench.screen(Api::Chat, &body).rejection.expect("refused");
+        assert_eq!((refused.code, refused.param.as_deref()), (Code::PiiDetected, Some(place)));
+        assert!(
+            refused.message.contains(place) && refused.message.contains("an e-mail address"),
+            "{refused}"
+        );
+        assert_eq!(refused.details.len(), 1);
+        assert_eq!((&*refused.details[0].kind, &*refused.details[0].value), ("email", "[EMAIL_1]"));
+        assert!(!format!("{refused:?}").contains("alice"));
+    }
+}
+
+#[test]
+fn a_refusal_names_its_places_and_the_gravest_kind() {
+    let bench = bench(BLOCK);
+    let mixed = r#"["alice@corp.com 4111111111111111","ghp_abcdefghijklmnopqrstuvwxyz0123456789"]"#;
+    let body = format!(r#"{{"model":"m","input":{mixed}}}"#);
+    let refused = bench.screen(Api::Embeddings, &body).rejection.expect("refused");
+    assert_eq!((refused.code, refused.details.len()), (Code::SecretDetected, 3));
+    assert!(
+        refused
+            .message
+            .contains("`input[0]` holds an e-mail address, a card number; `input[1]` holds a secret"),
+        "{refused}"
+    );
+    let many = format!(r#"{{"model":"m","input":[{}"x"]}}"#, r#""alice@corp.com","#.repeat(100));
+    let refused = bench.screen(Api::Embeddings, &many).rejection.expect("refused");
+    assert_eq!(refused.details.len(), 16);
+    assert!(refused.message.contains("and 97 more"), "{refused}");
+    let shown = Options { show_values: true };
+    let refused = bench.screen_with(Api::Embeddings, &body, shown, 0).rejection.expect("refused");
+    assert_eq!(refused.details[0].value, "alice@corp.com");
+}
+
+#[test]
+fn what_must_stay_is_recorded_or_refused() {
+    let body = |system: &str, thinking: &str| {
+        format!(
+            r#"{{"model":"m","system":[{{"type":"text","text":"{system}"}},{{"type":"text","text":"%"}}],"messages":[
+            {{"role":"assistant","content":[{{"type":"thinking","thinking":"{thinking}","signature":"s"}}]}},{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let text = body("alice@corp.com", "bob@corp.com").replace('%', "carol@corp.com");
+    let masked = bench(MASK).screen(Api::Messages, &text);
+    assert_eq!(masked.body, body("alice@corp.com", "bob@corp.com").replace('%', "[EMAIL_1]"));
+    let actions: Vec<_> = masked.findings.iter().map(|finding| finding.action).collect();
+    assert_eq!(actions, [Action::Log, Action::Mask, Action::Log]);
+    assert_eq!(masked.audit, "[EMAIL]\n[EMAIL_1]\n[EMAIL]\nq");
+
+    let refused =
+        bench(BLOCK).screen(Api::Messages, &text).rejection.expect("the first block can be refused");
+    assert_eq!(refused.param.as_deref(), Some("system[0].text"));
+    let thinking = bench(BLOCK).screen(Api::Messages, &body("s", "bob@corp.com"));
+    assert_eq!((thinking.rejection, thinking.findings[0].action), (None, Action::Log));
+}
+
+#[test]
+fn what_is_logged_passes_and_stays_out_of_the_audit_trail() {
+    let body = user(r#""mail \u0061lice@corp.com now""#);
+    let outcome = bench(LOG).screen(Api::Chat, &body);
+    assert_eq!((outcome.body, outcome.rejection), (body, None));
+    assert_eq!(outcome.audit, "mail [EMAIL] now");
+    assert_eq!(
+        (outcome.findings[0].action, &*outcome.findings[0].location),
+        (Action::Log, "messages[0].content")
+    );
+    let off = bench(|_| Action::Off).screen(Api::Chat, &user(r#""alice@corp.com""#));
+    assert!(off.findings.is_empty());
+}
+
+#[test]
+fn the_audit_text_is_redacted_decoded_and_capped() {
+    let bench = bench(MASK);
+    let body = r#"{"model":"m","tools":[{"description":"NO"}],"messages":[{"role":"user","content":"old"},{"role":"user","content":"a\u00e9\nalice@corp.com \ud83d\ude00"}]}"#;
+    let whole = "old\naé\n[EMAIL_1] 😀";
+    assert_eq!(bench.screen_with(Api::Chat, body, Options::default(), 4096).audit, whole);
+    let new = "aé\n[EMAIL_1] 😀";
+    for cap in 0..40 {
+        let audit = bench.screen_with(Api::Chat, body, Options::default(), cap).audit;
+        assert!(audit.len() <= cap && new.starts_with(&audit), "{cap}: {audit:?}");
+        assert!(audit.len() + 4 > cap.min(new.len()), "{cap}: {audit:?}");
+    }
+    let long = user(&format!(r#""{}""#, r"\u0041".repeat(100_000)));
+    assert_eq!(bench.screen_with(Api::Chat, &long, Options::default(), 2048).audit, "A".repeat(2048));
+}
+
+#[test]
+fn other_bytes_than_those_read_are_refused() {
+    let bench = bench(MASK);
+    let body = user(r#""alice@corp.com""#);
+    let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect("valid");
+    let policy = bench.rules.policy_of(&Profile::builtin("strict").expect("is built in"), Direction::Request);
+    for other in [&b"{}"[..], b"", b"\xff"] {
+        let screened = screen(&call, other, &bench.rules, &policy, &mut Masker::new(), Options::default());
+        assert_eq!(screened.rejection.map(|r| r.code), Some(Code::GuardrailFailed));
+    }
+}
+
+#[test]
+fn team_routes_speak_of_the_prompt() {
+    let bench = bench(BLOCK);
+    let (chat, call) =
+        crate::chat::predict(br#"{"prompt":"alice@corp.com"}"#, "m", ReadBounds::default()).expect("valid");
+    let policy = bench.rules.policy(Direction::Request, |_| Action::Block, Switches::default());
+    let screened = screen(&call, &chat, &bench.rules, &policy, &mut Masker::new(), Options::default());
+    let rejection = screened.rejection.expect("refused");
+    assert_eq!(rejection.param.as_deref(), Some("prompt"));
+}
+
+/// Spells a text as a JSON literal, some characters escaped at will.
+fn spelled(text: &str, escape: &[bool]) -> String {
+    let mut literal = String::from("\"");
+    for (character, escape) in text.chars().zip(escape.iter().cycle()) {
+        if *escape || character < ' ' || matches!(character, '"' | '\\') {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                literal.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            literal.push(character);
+        }
+    }
+    literal.push('"');
+    literal
+}
+
+proptest! {
+    /// However it is spelled, and however deep in strings it is: what leaves decodes to the same text with the value replaced.
+    #[test]
+    fn spelling_changes_nothing(
+        before in "[a-z é😀\"\\\\\n]{0,12}",
+        after in "[ é😀\"\\\\\n]{0,12}",
+        escape in prop::collection::vec(any::<bool>(), 1..9),
+        again in prop::collection::vec(any::<bool>(), 1..9),
+    ) {
+        let bench = bench(MASK);
+        let text = format!("{before} alice@corp.com {after}");
+        let expected = format!("{before} [EMAIL_1] {after}");
+        let out = bench.screen(Api::Chat, &user(&spelled(&text, &escape))).body;
+        let out: serde_json::Value = serde_json::from_str(&out).expect("valid JSON");
+        prop_assert_eq!(&out["messages"][0]["content"], &expected);
+
+        let arguments = format!("{{\"k\":[1.50,{}]}}", spelled(&text, &escape));
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"assistant","tool_calls":[{{"function":{{"arguments":{}}}}}]}}]}}"#,
+            spelled(&arguments, &again)
+        );
+        let out: serde_json::Value = serde_json::from_str(&bench.screen(Api::Chat, &body).body).expect("valid JSON");
+        let inner = out["messages"][0]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
+        prop_assert!(inner.starts_with("{\"k\":[1.50,"), "numbers keep their spelling");
+        let inner: serde_json::Value = serde_json::from_str(inner).expect("valid JSON inside");
+        prop_assert_eq!(&inner["k"][1], &expected);
+    }
+}
