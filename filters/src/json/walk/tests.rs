@@ -187,11 +187,14 @@ fn trees() -> impl Strategy<Value = Tree> {
 }
 
 proptest! {
-    /// Both accept, or both refuse. Differences, documented: nesting (ours is configured), numbers out of f64's range (we pass
-    /// them on as they are spelled); neither can come up in these texts.
+    /// Both accept, or both refuse. Differences, documented: nesting (ours is configured; these texts stay below both bounds), and
+    /// numbers out of f64's range, which we pass on as they are spelled.
     #[test]
     fn accepts_what_serde_json_accepts(body in fragments()) {
-        let theirs = serde_json::from_str::<Tree>(&body);
+        let theirs = match serde_json::from_str::<Tree>(&body) {
+            Err(e) if e.to_string().contains("number out of range") => return Ok(()),
+            theirs => theirs,
+        };
         prop_assert_eq!(whole(body.as_bytes(), 100).is_ok(), theirs.is_ok(), "{:?}", body);
         if let Ok(theirs) = theirs {
             let mut walk = Walk::new(body.as_bytes(), 100).expect("accepted above");
