@@ -1,1 +1,59 @@
-fn main() {}
+//! `tollgate-bench`: what the gateway costs, against a bare Pingora pass-through in the same run.
+
+mod bare;
+mod compare;
+mod load;
+mod prompt;
+mod reading;
+mod report;
+mod subject;
+mod usage;
+
+use clap::{Parser, Subcommand};
+
+/// The same allocator as the gateway's: a comparison is of code, not of allocators.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Tollgate; everything stays on this machine")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A bare Pingora pass-through: one upstream, no filter
+    Bare(bare::Arguments),
+    /// Load on one address, with what it cost a process
+    Load(load::Arguments),
+    /// Fake upstream, bare pass-through and gateway, measured in turn
+    Compare(compare::Arguments),
+}
+
+fn main() -> std::process::ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Bare(arguments) => bare::run(&arguments),
+        Command::Load(arguments) => block_on(load::run(arguments)),
+        Command::Compare(arguments) => {
+            // Before there are threads, so that all of them are pinned with it.
+            subject::prepare_own_process();
+            block_on(compare::run(arguments))
+        }
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tollgate-bench: {failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread drives all connections: the load must not take more of the machine than it has to.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

@@ -1,0 +1,406 @@
+//! Fake upstream, bare Pingora and the gateway, measured in turn in one run: the rows of the performance budget that compare
+//! with bare Pingora.
+//!
+//! What is measured runs on one core, client and upstream on another. Every figure is the median over the rounds; in each round every
+//! subject gets the same load right after the other, so that what else the machine does hits all of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::task::LocalSet;
+use tollgate_fake_upstream::{Fake, Options};
+
+use crate::Failure;
+use crate::load::{Outcome, Plan, Target, open_streams, quantile};
+use crate::prompt;
+use crate::report::{self, Budget, Row};
+use crate::subject::{self, Subject};
+use crate::usage::{Cpu, resident};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The gateway's configuration
+    #[arg(long, default_value = "conf/all-on.yaml")]
+    config: PathBuf,
+    /// The gateway's binary; default: the one built beside this
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Open streams for the memory row
+    #[arg(long, default_value_t = 1000)]
+    streams: usize,
+    /// Beginning of the names of the gateway's request threads
+    #[arg(long, default_value = "Pingora")]
+    request_threads: String,
+    /// Where the JSON goes
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
+    /// Another bare pass-through in the gateway's place: shows how far two equals differ on this machine
+    #[arg(long)]
+    bare_only: bool,
+}
+
+const CHAT: &str = "/v1/chat/completions";
+const KEY: &str = "bench-key-of-the-load-client-0001";
+/// Words per stream and the time between them; see the fake upstream's model names.
+const STREAM: &str = "words:100:10ms";
+const WORDS: u64 = 100;
+const STREAMS: usize = 100;
+
+/// What one load cost one subject.
+#[derive(Debug, Clone, Copy, Default)]
+struct Figures {
+    cpu_us: f64,
+    request_cpu_us: f64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    first_ms: f64,
+    first_p99_ms: f64,
+}
+
+/// The loads of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scenario {
+    Small,
+    Large,
+    Single,
+    /// One short stream at a time: what stands between upstream and client when nothing else does.
+    First,
+    Stream,
+}
+
+impl Scenario {
+    const ALL: [Scenario; 5] =
+        [Scenario::Small, Scenario::Large, Scenario::Single, Scenario::First, Scenario::Stream];
+
+    fn plan(self, target: &Target, time: Duration) -> Plan {
+        let (model, size, stream, concurrency) = match self {
+            Scenario::Small => ("words:20", 300, false, 64),
+            Scenario::Large => ("words:20", 32 * 1024, false, 64),
+            Scenario::Single => ("words:20", 300, false, 1),
+            Scenario::First => ("words:2", 300, true, 1),
+            Scenario::Stream => (STREAM, 300, true, STREAMS),
+        };
+        let body = Bytes::from(prompt::body(model, size, stream));
+        Plan { target: target.clone(), body, stream, concurrency, requests: 10_000_000, time }
+    }
+}
+
+struct Bench {
+    direct: Target,
+    bare: (Subject, Target),
+    gateway: (Subject, Target),
+    request_threads: String,
+    time: Duration,
+    figures: BTreeMap<(&'static str, Scenario), Vec<Figures>>,
+    threads: BTreeMap<Scenario, Vec<Cpu>>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let fake = Fake::start(Options { keep: 0, ..Options::default() })?;
+    let folder = std::env::temp_dir().join(format!("tollgate-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let done = measure(&arguments, &fake, &folder).await;
+    // Logs of a failed run are worth keeping; the error names none, so say where they are.
+    match &done {
+        Ok(()) => std::fs::remove_dir_all(&folder)?,
+        Err(_) => eprintln!("logs: {}", folder.display()),
+    }
+    done
+}
+
+async fn measure(arguments: &Arguments, fake: &Fake, folder: &std::path::Path) -> Result<(), Failure> {
+    let bare = start_bare("bare", fake.addr(), folder)?;
+    let gateway = if arguments.bare_only {
+        start_bare("second", fake.addr(), folder)?
+    } else {
+        start_gateway(arguments, fake.addr(), folder)?
+    };
+    let at = |subject: &Subject| Target::new(subject.address, CHAT, Some(KEY.to_owned()));
+    let targets = (at(&bare)?, at(&gateway)?);
+    let mut bench = Bench {
+        direct: Target::new(fake.addr(), CHAT, None)?,
+        bare: (bare, targets.0),
+        gateway: (gateway, targets.1),
+        request_threads: arguments.request_threads.clone(),
+        time: Duration::from_secs_f64(arguments.seconds),
+        figures: BTreeMap::new(),
+        threads: BTreeMap::new(),
+    };
+    bench.warm_up().await?;
+    for round in 1..=arguments.rounds {
+        for scenario in Scenario::ALL {
+            eprintln!("round {round} of {}: {scenario:?}", arguments.rounds);
+            bench.round(scenario).await?;
+        }
+    }
+    let mut rows = bench.rows();
+    eprintln!("memory: {} open streams", arguments.streams);
+    rows.push(bench.memory(arguments.streams).await?);
+    print!("{}", report::table(&rows));
+    let threads = bench.by_thread();
+    print!("{}", threads.1);
+    let path = write(arguments, &rows, &threads.0)?;
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+fn start_bare(
+    name: &'static str,
+    upstream: SocketAddr,
+    folder: &std::path::Path,
+) -> Result<Subject, Failure> {
+    let address = subject::free_address()?;
+    let arguments =
+        ["bare", "--listen", &address.to_string(), "--upstream", &upstream.to_string()].map(str::to_owned);
+    let program = std::env::current_exe()?;
+    Subject::start(name, &program, &arguments, &[], address, &folder.join(format!("{name}.log")))
+}
+
+fn start_gateway(
+    arguments: &Arguments,
+    upstream: SocketAddr,
+    folder: &std::path::Path,
+) -> Result<Subject, Failure> {
+    let (address, admin) = (subject::free_address()?, subject::free_address()?);
+    let program = match &arguments.gateway {
+        Some(path) => path.clone(),
+        None => subject::sibling("tollgate")?,
+    };
+    let environment = [
+        ("LISTEN", address.to_string()),
+        ("ADMIN", admin.to_string()),
+        ("STATE_DIR", folder.join("state").display().to_string()),
+        ("TOLLGATE_KEY", KEY.to_owned()),
+        ("UPSTREAM", format!("http://{upstream}")),
+    ];
+    let serve = ["serve".to_owned(), "-c".to_owned(), arguments.config.display().to_string()];
+    Subject::start("gateway", &program, &serve, &environment, address, &folder.join("gateway.log"))
+}
+
+impl Bench {
+    async fn warm_up(&self) -> Result<(), Failure> {
+        for (_, target) in [&self.bare, &self.gateway] {
+            for scenario in Scenario::ALL {
+                let outcome = scenario.plan(target, Duration::from_secs(1)).run().await;
+                check(&outcome, scenario)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, scenario: Scenario) -> Result<(), Failure> {
+        let direct = scenario.plan(&self.direct, self.time).run().await;
+        self.note("direct", scenario, &direct, &Cpu::default())?;
+        for name in ["bare", "gateway"] {
+            let (subject, target) = if name == "bare" { &self.bare } else { &self.gateway };
+            let (pid, plan) = (subject.pid(), scenario.plan(target, self.time));
+            let before = Cpu::of(pid);
+            let outcome = plan.run().await;
+            let cpu = Cpu::of(pid).since(&before);
+            self.note(name, scenario, &outcome, &cpu)?;
+            if name == "gateway" {
+                self.threads.entry(scenario).or_default().push(per_unit(&cpu, scenario, &outcome));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        name: &'static str,
+        scenario: Scenario,
+        outcome: &Outcome,
+        cpu: &Cpu,
+    ) -> Result<(), Failure> {
+        check(outcome, scenario).map_err(|failure| format!("{name}: {failure}"))?;
+        let ms = |sorted: &[u32], share| quantile(sorted, share).map_or(0.0, |us| f64::from(us) / 1000.0);
+        let per = |time: Duration| time.as_secs_f64() * 1e6 / units(scenario, outcome);
+        let figures = Figures {
+            cpu_us: per(cpu.total()),
+            // Bare Pingora has no background work worth the name: all of it is request work.
+            request_cpu_us: per(if name == "gateway" { self.request_cpu(cpu) } else { cpu.total() }),
+            per_second: outcome.requests as f64 / outcome.took.as_secs_f64(),
+            p50_ms: ms(&outcome.latency, 0.5),
+            p99_ms: ms(&outcome.latency, 0.99),
+            first_ms: ms(&outcome.first_token, 0.5),
+            first_p99_ms: ms(&outcome.first_token, 0.99),
+        };
+        self.figures.entry((name, scenario)).or_default().push(figures);
+        Ok(())
+    }
+
+    fn request_cpu(&self, cpu: &Cpu) -> Duration {
+        cpu.of_threads(&self.request_threads)
+    }
+
+    fn median(&self, name: &'static str, scenario: Scenario, of: fn(&Figures) -> f64) -> f64 {
+        let mut values: Vec<f64> =
+            self.figures.get(&(name, scenario)).into_iter().flatten().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let row = |name, unit, scenario, of: fn(&Figures) -> f64, direct: bool, budget| Row {
+            name,
+            unit,
+            direct: direct.then(|| self.median("direct", scenario, of)),
+            bare: self.median("bare", scenario, of),
+            gateway: self.median("gateway", scenario, of),
+            budget,
+        };
+        use Scenario::{First, Large, Single, Small, Stream};
+        vec![
+            row(
+                "a: 300 B, CPU of request threads",
+                "µs",
+                Small,
+                |f| f.request_cpu_us,
+                false,
+                Budget::Ratio(2.0),
+            ),
+            row("a: 300 B, CPU of the process", "µs", Small, |f| f.cpu_us, false, Budget::Ratio(3.0)),
+            row("a: 300 B, 64 connections", "req/s", Small, |f| f.per_second, true, Budget::None),
+            row("a: 300 B, 64 connections, p50", "ms", Small, |f| f.p50_ms, true, Budget::None),
+            row("a: 300 B, 64 connections, p99", "ms", Small, |f| f.p99_ms, true, Budget::None),
+            row("a: 300 B, one connection, p50", "ms", Single, |f| f.p50_ms, true, Budget::None),
+            row(
+                "b: 32 KiB, CPU of request threads",
+                "µs",
+                Large,
+                |f| f.request_cpu_us,
+                false,
+                Budget::Ratio(3.5),
+            ),
+            row("b: 32 KiB, 64 connections", "req/s", Large, |f| f.per_second, true, Budget::None),
+            row("stream, CPU per delta", "µs", Stream, |f| f.request_cpu_us, false, Budget::Ratio(2.0)),
+            row(
+                "stream, one at a time, first token, p50",
+                "ms",
+                First,
+                |f| f.first_ms,
+                true,
+                Budget::Added(0.2),
+            ),
+            row(
+                "stream, 100 at once, first token, p50",
+                "ms",
+                Stream,
+                |f| f.first_ms,
+                true,
+                Budget::Added(0.2),
+            ),
+            row(
+                "stream, 100 at once, first token, p99",
+                "ms",
+                Stream,
+                |f| f.first_p99_ms,
+                true,
+                Budget::None,
+            ),
+        ]
+    }
+
+    /// Resident memory per stream with so many open, after all the other loads.
+    async fn memory(&self, streams: usize) -> Result<Row, Failure> {
+        // The second word comes after the measurement is over.
+        let body = Bytes::from(prompt::body("words:2:60000ms", 300, true));
+        let mut per_stream = Vec::new();
+        for (subject, target) in [&self.bare, &self.gateway] {
+            let before = resident(subject.pid());
+            let local = LocalSet::new();
+            let grown = local
+                .run_until(async {
+                    let open = open_streams(target, &body, streams).await?;
+                    let grown = resident(subject.pid()).saturating_sub(before);
+                    drop(open);
+                    Ok::<u64, Failure>(grown)
+                })
+                .await
+                .map_err(|failure| format!("{}: {failure}", subject.name))?;
+            eprintln!("{}: resident {:.1} MiB + {:.1} MiB", subject.name, mib(before), mib(grown));
+            per_stream.push(grown as f64 / 1024.0 / streams as f64);
+        }
+        Ok(Row {
+            name: "memory per open stream",
+            unit: "KiB",
+            direct: None,
+            bare: per_stream[0],
+            gateway: per_stream[1],
+            budget: Budget::Ratio(1.3),
+        })
+    }
+
+    /// The gateway's CPU by thread, per request (streams: per delta), of the last round.
+    fn by_thread(&self) -> (Value, String) {
+        let mut object = serde_json::Map::new();
+        let mut text =
+            String::from("\ntollgate's CPU by thread, µs per request (stream: per delta), last round\n");
+        for (scenario, rounds) in &self.threads {
+            let Some(cpu) = rounds.last() else { continue };
+            let mut threads = serde_json::Map::new();
+            for (name, used) in &cpu.0 {
+                let us = used.as_secs_f64() * 1e6;
+                threads.insert(name.clone(), us.into());
+                text.push_str(&format!("  {:<8} {name:<15} {us:>9.2}\n", format!("{scenario:?}")));
+            }
+            object.insert(format!("{scenario:?}").to_lowercase(), threads.into());
+        }
+        (object.into(), text)
+    }
+}
+
+/// What a load's cost is divided by: requests, or words of streams.
+fn units(scenario: Scenario, outcome: &Outcome) -> f64 {
+    let units = if scenario == Scenario::Stream { outcome.words } else { outcome.requests };
+    units.max(1) as f64
+}
+
+fn per_unit(cpu: &Cpu, scenario: Scenario, outcome: &Outcome) -> Cpu {
+    let units = units(scenario, outcome);
+    Cpu(cpu.0.iter().map(|(name, used)| (name.clone(), used.div_f64(units))).collect())
+}
+
+/// A figure of a load that failed in part says nothing.
+fn check(outcome: &Outcome, scenario: Scenario) -> Result<(), Failure> {
+    if let Some(failure) = &outcome.failure {
+        return Err(
+            format!("{scenario:?}: {} requests failed, the first with: {failure}", outcome.failed).into()
+        );
+    }
+    if scenario == Scenario::Stream && outcome.words != outcome.requests * WORDS {
+        let expected = outcome.requests * WORDS;
+        return Err(format!("{scenario:?}: {} words came instead of {expected}", outcome.words).into());
+    }
+    Ok(())
+}
+
+fn write(arguments: &Arguments, rows: &[Row], threads: &Value) -> Result<PathBuf, Failure> {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown").to_owned();
+    let result = json!({
+        "unix_time": at, "cpu": model, "pinned": subject::can_pin(), "rounds": arguments.rounds,
+        "seconds": arguments.seconds, "config": arguments.config, "bare_only": arguments.bare_only,
+        "rows": report::json(rows), "tollgate_threads_us": threads,
+    });
+    std::fs::create_dir_all(&arguments.results)?;
+    let path = arguments.results.join(format!("compare-{at}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(&result)? + "\n")?;
+    Ok(path)
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1048576.0
+}
