@@ -13,7 +13,7 @@ demo: ## A gateway in front of a built-in fake upstream, with three things to pa
 test: ## All tests: Rust, then the SDKs of Python and Node through a real gateway to a real engine
 	@scripts/install-deps test
 	@scripts/test-deps
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	cargo build --package tollgate --package tollgate-fake-upstream
 	scripts/clients
 

@@ -18,9 +18,10 @@ use crate::script::Script;
 use crate::service::{self, Shared};
 use crate::wire::{Connection, Wire};
 
-/// Without a script the fake echoes the caller's last words, calls the first tool it is offered (once: a tool's result it
-/// echoes), and answers a prompt with the word `contact` in it with an e-mail address and a card number cut over deltas. A model
-/// named `words:N` or `words:N:Tms` says N words, T milliseconds apart. Models named `script:…` must have a script (else 404).
+/// How the fake runs, and what it says without a script: it echoes the caller's last words; calls the first tool it is offered
+/// (once: a tool's result it echoes); greets where the prompt says `hello`; answers a prompt with `contact` in it with an e-mail
+/// address and a card number cut over deltas. A model named `words:N` or `words:N:Tms` says N words, T milliseconds apart. Models
+/// named `script:…` must have a script (else 404).
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Default 127.0.0.1, any free port.

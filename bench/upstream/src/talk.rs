@@ -1,4 +1,4 @@
-//! What the fake says when no script tells it: an echo, the demo's contact card, a tool call, or so many words.
+//! What the fake says when no script tells it: an echo, a greeting, the demo's contact card, a tool call, or so many words.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const CONTACT: [&str; 11] = [
     ", as always.",
 ];
 
+const HELLO: [&str; 9] =
+    ["Hello! ", "This ", "answer ", "comes ", "from ", "the ", "fake model ", "built into ", "Tollgate."];
+
 const WORDS: [&str; 8] = ["every ", "word ", "of ", "this ", "answer ", "is ", "one ", "delta "];
 
 /// `words:N` and `words:N:Tms`: N words, T milliseconds apart. A benchmark's way to say how long an answer is, since model
@@ -47,8 +50,10 @@ pub(crate) fn script(api: Api, ask: &Ask<'_>) -> Script {
     if let Some(script) = may_call.then(|| tool_call(&ask.tools(), &said)).flatten() {
         return script;
     }
-    if said.to_lowercase().contains("contact") {
-        return Script::steps(CONTACT.iter().map(|piece| fixed(piece)));
+    let asked = said.to_lowercase();
+    let known: [(&str, &[&'static str]); 2] = [("contact", &CONTACT), ("hello", &HELLO)];
+    if let Some((_, answer)) = known.iter().find(|(word, _)| !is_tool_result && asked.contains(word)) {
+        return Script::steps(answer.iter().map(|piece| fixed(piece)));
     }
     let opening = if is_tool_result { "The tool said: " } else { "You said: " };
     let mut pieces: Vec<String> = vec![opening.to_owned()];
