@@ -124,6 +124,8 @@ pub struct Sealed {
     pub bytes: Vec<u8>,
     /// What the next record's `prev` must be.
     pub hash: Hash,
+    /// Numbers of the same instance that this record says have none.
+    pub declares: Ranges,
 }
 
 /// The bytes of a request's event.
@@ -133,7 +135,13 @@ pub fn seal_event(seal: Seal<'_>, event: &Event) -> Sealed {
 
 /// The bytes of any other record.
 pub fn seal_notice(seal: Seal<'_>, kind: Kind, notice: &Notice) -> Sealed {
-    sealed(seal, kind, notice)
+    let mut record = sealed(seal, kind, notice);
+    if let Some(gap) = &notice.gap
+        && gap.instance == seal.instance
+    {
+        record.declares = gap.ranges.clone();
+    }
+    record
 }
 
 fn sealed<T: Serialize>(seal: Seal<'_>, kind: Kind, body: &T) -> Sealed {
@@ -152,7 +160,7 @@ fn sealed<T: Serialize>(seal: Seal<'_>, kind: Kind, body: &T) -> Sealed {
     serde_json::to_writer(&mut bytes, &written)
         .expect("a Vec takes every write, and no map in an event has keys that are not strings");
     let hash = Hash::of(&bytes);
-    Sealed { seq: seal.seq, bytes, hash }
+    Sealed { seq: seal.seq, bytes, hash, declares: Ranges::new() }
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -80,8 +80,15 @@ struct Batch {
     refusals: usize,
     /// An append of it failed, perhaps only in its answer: it must stay as it is.
     tried: bool,
-    /// Numbers that its notices account for, besides those of its records.
-    declared: Ranges,
+}
+
+impl Batch {
+    fn account(&self, numbers: &mut Ranges) {
+        for record in &self.records {
+            numbers.insert(record.seq);
+            numbers.extend(&record.declares);
+        }
+    }
 }
 
 struct Writer {
@@ -202,7 +209,7 @@ impl Writer {
                 .map(|(code, count)| CodeCount { code: code.row().name.into(), count })
                 .collect();
             let ts = now();
-            self.seal_notice(Kind::Refusals, &Notice::refusals(ts, Refusals { counts }), &Ranges::new());
+            self.seal_notice(Kind::Refusals, &Notice::refusals(ts, Refusals { counts }));
         }
     }
 
@@ -211,10 +218,9 @@ impl Writer {
         let mut unnumbered = Some(unnumbered);
         while let Some(extra) = unnumbered.take() {
             let rest = ranges.split_off(MAX_GAP_PIECES);
-            let own = if instance == self.identity { ranges.clone() } else { Ranges::new() };
             let count = ranges.count().saturating_add(extra);
             let gap = Gap { instance: instance.to_owned(), reason, ranges, count };
-            self.seal_notice(Kind::Gap, &Notice::gap(now(), gap), &own);
+            self.seal_notice(Kind::Gap, &Notice::gap(now(), gap));
             ranges = rest;
             unnumbered = (!ranges.is_empty()).then_some(0);
         }
@@ -222,13 +228,13 @@ impl Writer {
 
     /// A notice takes the next number. Without one (the spool gives no block) it is left out: then no event is written either,
     /// and the hole it would have told of shows in the verification.
-    fn seal_notice(&mut self, kind: Kind, notice: &Notice, declares: &Ranges) {
+    fn seal_notice(&mut self, kind: Kind, notice: &Notice) {
         let Some(seq) = self.own_seq() else {
             tracing::error!(kind = kind.as_str(), "audit: no number left for a notice");
             return;
         };
         let record = seal_notice(self.seal(seq, notice.ts), kind, notice);
-        self.push(record).declared.extend(declares);
+        self.push(record);
     }
 
     fn own_seq(&mut self) -> Option<u64> {
@@ -281,10 +287,7 @@ impl Writer {
     fn committed(&mut self, took: Duration) {
         self.recovered(EVENTS);
         let Some(batch) = self.pending.pop_front() else { return };
-        for record in &batch.records {
-            self.accounted.insert(record.seq);
-        }
-        self.accounted.extend(&batch.declared);
+        batch.account(&mut self.accounted);
         self.shared.release(batch.places, batch.refusals);
         self.shared.metrics.committed(batch.records.len(), batch.bytes, took);
     }
@@ -329,7 +332,7 @@ impl Writer {
             self.commit_until(deadline);
         }
         self.seal_open_as_gap();
-        self.seal_notice(Kind::Stopped, &Notice::bare(now()), &Ranges::new());
+        self.seal_notice(Kind::Stopped, &Notice::bare(now()));
         if !self.commit_until(deadline) {
             return Shutdown::Left(self.pending.iter().map(|batch| batch.records.len()).sum());
         }
@@ -347,10 +350,7 @@ impl Writer {
     fn seal_open_as_gap(&mut self) {
         let mut accounted = self.accounted.clone();
         for batch in &self.pending {
-            accounted.extend(&batch.declared);
-            batch.records.iter().for_each(|record| {
-                accounted.insert(record.seq);
-            });
+            batch.account(&mut accounted);
         }
         let next = self.shared.lock().next_seq();
         let open = accounted.missing(self.first, next.saturating_sub(1));

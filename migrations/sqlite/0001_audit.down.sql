@@ -1,0 +1,3 @@
+DROP TABLE audit_gaps;
+DROP TABLE audit_instances;
+DROP TABLE audit_events;
