@@ -3,8 +3,8 @@
 //! [`Directory`] is a snapshot of the configuration. [`Authenticator`] is what lives across reloads: fetched keys and the
 //! tokens verified with them.
 
-pub mod address;
-pub mod asserted;
+mod address;
+mod asserted;
 mod cache;
 pub mod cors;
 mod credential;
@@ -34,6 +34,8 @@ use self::jwks::{Choice, Fetcher, IssuerKeys, Settings};
 use self::jwt::{Rules, Token, TokenError};
 use crate::config::{Auth, Config, JwtIssuer, Organization};
 
+pub use self::address::client_address;
+pub use self::asserted::{Asserted, REQUEST_TYPE, SOURCE, USER, audit_headers};
 pub use self::credential::Head;
 pub use self::directory::{ANONYMOUS, Directory};
 pub use self::jwks::KeyStatus;

@@ -11,7 +11,7 @@ pub const SOURCE: &str = "x-llm-source";
 pub const USER: &str = "x-llm-user";
 pub const REQUEST_TYPE: &str = "x-llm-request-type";
 /// Longest value.
-pub const MAX_VALUE: usize = 256;
+const MAX_VALUE: usize = 256;
 
 /// The headers, or the defaults of the caller's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +26,11 @@ pub struct Asserted {
 ///
 /// # Errors
 /// `MISSING_HEADER`, or `INVALID_REQUEST` for a value that is too long or not printable.
-pub fn read(headers: &HeaderMap, required: &[String], caller: &Caller) -> Result<Asserted, Rejection> {
+pub fn audit_headers(
+    headers: &HeaderMap,
+    required: &[String],
+    caller: &Caller,
+) -> Result<Asserted, Rejection> {
     let asserted = Asserted {
         source: value(headers, SOURCE)?.or_else(|| caller.source.clone()),
         user: value(headers, USER)?,
@@ -95,7 +99,7 @@ mod tests {
             headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
         let required: Vec<String> = required.iter().map(|name| (*name).to_owned()).collect();
-        let found = read(&headers, &required, &caller());
+        let found = audit_headers(&headers, &required, &caller());
         let found = match &found {
             Ok(found) => Ok([found.source.as_deref(), found.user.as_deref(), found.request_type.as_deref()]),
             Err(rejection) => Err(rejection.code),
@@ -132,6 +136,6 @@ mod tests {
         check(&[(USER, "a"), (USER, "b")], &[], Err(Code::InvalidRequest));
         let mut headers = HeaderMap::new();
         headers.insert(USER, http::HeaderValue::from_bytes(b"\xff").expect("an opaque byte is allowed"));
-        assert_eq!(read(&headers, &[], &caller()).map_err(|e| e.code), Err(Code::InvalidRequest));
+        assert_eq!(audit_headers(&headers, &[], &caller()).map_err(|e| e.code), Err(Code::InvalidRequest));
     }
 }
