@@ -3,9 +3,23 @@
 //! A [`Pipeline`] is pushed what arrives and appends what may leave. Its decoder belongs to the attempt, and is forgotten by
 //! [`Pipeline::begin`]; lanes, usage and held text belong to the request.
 
+mod arguments;
+mod chat;
+mod core;
+mod fault;
+#[allow(dead_code, reason = "surfaces still to come use the rest")]
+mod lanes;
+#[allow(dead_code, reason = "surfaces still to come use the rest")]
+mod splice;
+#[allow(dead_code, reason = "surfaces still to come use the rest")]
+mod usage;
+
 use std::sync::Arc;
 
+use self::chat::Chat;
+use self::core::{Core, Halt, Seen};
 use crate::chat::{Api, Usage};
+use crate::frames::{self, Decoder, Frame};
 use crate::scan::{Masker, Policy, Rules};
 use crate::verdict::Rejection;
 
@@ -110,75 +124,223 @@ pub enum FaultKind {
 
 /// One request's answer.
 pub struct Pipeline {
-    masker: Masker,
-    wrote: bool,
+    core: Core,
+    surface: Surface,
+    form: Form,
+    decoder: Decoder,
+    /// The step that ended this attempt's answer: later bytes change nothing.
+    over: Option<Step>,
+}
+
+/// The state of one surface's stream.
+enum Surface {
+    Chat(Box<Chat>),
+    /// Nothing here is ever a stream.
+    None,
 }
 
 impl Pipeline {
-    pub fn new(_options: Options, masker: Masker) -> Pipeline {
-        Pipeline { masker, wrote: false }
+    pub fn new(options: Options, masker: Masker) -> Pipeline {
+        Pipeline {
+            form: Form::Opaque,
+            decoder: Decoder::new(options.max_event),
+            surface: Surface::new(options.api),
+            core: Core::new(options, masker),
+            over: None,
+        }
     }
 
     /// A new attempt's header arrived: the last attempt's decoder is forgotten, and, where no content has left yet,
     /// everything else it said.
-    pub fn begin(&mut self, _form: Form) {}
+    pub fn begin(&mut self, form: Form) {
+        self.form = form;
+        self.decoder = Decoder::new(self.core.options.max_event);
+        self.over = None;
+        if !self.has_content() {
+            self.core.restart();
+            self.surface = Surface::new(self.core.options.api);
+        }
+    }
 
     /// Takes the next bytes of the body; appends to `out` what may leave.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
-        self.wrote |= !bytes.is_empty();
-        out.extend_from_slice(bytes);
-        Step::More
+        if let Some(step) = &self.over {
+            return step.clone();
+        }
+        let step = match self.form {
+            Form::Events => {
+                self.decoder.feed(bytes);
+                self.pass_frames()
+            }
+            Form::Plain | Form::Opaque => {
+                if !bytes.is_empty() {
+                    self.core.outlet.commit();
+                }
+                out.extend_from_slice(bytes);
+                Step::More
+            }
+        };
+        self.core.outlet.release(out);
+        self.end_with(step)
     }
 
     /// The upstream's end of body.
-    pub fn finish(&mut self, _out: &mut Vec<u8>) -> Step {
-        Step::Done
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Step {
+        if let Some(step) = &self.over {
+            return step.clone();
+        }
+        let step = match self.form {
+            Form::Events => self.finish_events(),
+            Form::Plain | Form::Opaque => Step::Done,
+        };
+        self.core.outlet.release(out);
+        self.end_with(step)
     }
 
     /// Ends the answer with an error inside the body, in the surface's form. Held text is thrown away and counted.
-    pub fn fail(&mut self, _rejection: &Rejection, _request_id: &str, _out: &mut Vec<u8>) {}
+    pub fn fail(&mut self, rejection: &Rejection, request_id: &str, out: &mut Vec<u8>) {
+        self.core.lanes.discard();
+        self.core.outlet.commit();
+        self.surface.fail(&mut self.core, rejection, request_id);
+        self.core.outlet.release(out);
+        self.over = Some(Step::Done);
+    }
 
     /// What the upstream counted, if it did.
     pub fn usage(&self) -> Option<Usage> {
-        None
+        self.core.meter.reported()
     }
 
     /// What was counted here, for answers that were cut.
     pub fn estimate(&self) -> Usage {
-        Usage { estimated: true, ..Usage::default() }
+        self.core.estimate()
     }
 
     pub fn masker(&self) -> &Masker {
-        &self.masker
+        self.core.lanes.masker()
     }
 
     /// Bytes held back now.
     pub fn held(&self) -> usize {
-        0
+        self.core.lanes.held()
     }
 
     /// Bytes of held text that were thrown away.
     pub fn discarded(&self) -> usize {
-        0
+        self.core.lanes.discarded
     }
 
-    /// Deltas whose text was held back, wholly or in part.
+    /// Deltas after which something was held back.
     pub fn deltas_held(&self) -> u64 {
-        0
+        self.core.lanes.deltas_held
     }
 
     /// Whether content has left: from then on nothing may be retried unseen.
     pub fn has_content(&self) -> bool {
-        self.wrote
+        self.core.outlet.committed()
     }
 
-    /// The masked text so far, up to [`Options::keep_text`] bytes.
+    /// The masked text of the first choice so far, up to [`Options::keep_text`] bytes.
     pub fn text(&self) -> &str {
-        ""
+        self.core.kept.text()
     }
 
     /// `finish_reason`, `stop_reason` or status of the (first) answer, as the client saw it.
     pub fn finish_reason(&self) -> Option<&str> {
-        None
+        self.core.finish_reason.as_deref()
+    }
+
+    fn pass_frames(&mut self) -> Step {
+        loop {
+            let seen = match self.decoder.next_frame() {
+                Ok(None) => return Step::More,
+                Ok(Some(Frame::Comment(_))) => {
+                    // The words are the upstream's own; what matters is that something moves.
+                    if self.core.outlet.committed() {
+                        frames::write_comment(b"", &mut self.core.outlet.ready);
+                    }
+                    continue;
+                }
+                Ok(Some(Frame::Event(event))) => self.surface.event(&mut self.core, event),
+                Err(too_large) => Err(Halt::Upstream(Fault::new(FaultKind::TooLarge, too_large.to_string()))),
+            };
+            match step_of(seen) {
+                Step::More => {}
+                step => return step,
+            }
+        }
+    }
+
+    fn finish_events(&mut self) -> Step {
+        if let Some(event) = self.decoder.finish()
+            // Without its blank line an event may have been cut: only what is whole counts.
+            && (event.data == b"[DONE]" || serde_json::from_slice::<serde::de::IgnoredAny>(event.data).is_ok())
+        {
+            match step_of(self.surface.event(&mut self.core, event)) {
+                Step::More => {}
+                step => return step,
+            }
+        }
+        match step_of(self.surface.end(&mut self.core)) {
+            Step::More => Step::Done,
+            step => step,
+        }
+    }
+
+    fn end_with(&mut self, step: Step) -> Step {
+        if step != Step::More {
+            if step != Step::Done {
+                self.core.lanes.discard();
+            }
+            self.over = Some(step.clone());
+        }
+        step
     }
 }
+
+impl Surface {
+    fn new(api: Api) -> Surface {
+        match api {
+            Api::Chat => Surface::Chat(Box::new(Chat::new(false))),
+            Api::Completions => Surface::Chat(Box::new(Chat::new(true))),
+            _ => Surface::None,
+        }
+    }
+
+    fn event(&mut self, core: &mut Core, event: frames::Event<'_>) -> Result<Seen, Halt> {
+        match self {
+            Surface::Chat(chat) => chat.event(core, event),
+            Surface::None => Err(Fault::new(FaultKind::Malformed, "a stream where none can be").into()),
+        }
+    }
+
+    fn end(&mut self, core: &mut Core) -> Result<Seen, Halt> {
+        match self {
+            Surface::Chat(chat) => chat.end(core),
+            Surface::None => Ok(Seen::Last),
+        }
+    }
+
+    fn fail(&mut self, core: &mut Core, rejection: &Rejection, request_id: &str) {
+        let form = core.options.api.error_form();
+        match self {
+            Surface::Chat(_) | Surface::None => {
+                let body = rejection.body(form, request_id);
+                core.outlet.write(None, |out| out.extend_from_slice(&body));
+            }
+        }
+    }
+}
+
+fn step_of(seen: Result<Seen, Halt>) -> Step {
+    match seen {
+        Ok(Seen::More) => Step::More,
+        Ok(Seen::Last) => Step::Done,
+        Ok(Seen::Stopped) | Err(Halt::Blocked) => Step::Blocked,
+        Err(Halt::Guard(why)) => Step::GuardFailed(why),
+        Err(Halt::Upstream(fault)) => Step::UpstreamFailed(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests;

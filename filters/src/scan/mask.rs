@@ -37,6 +37,7 @@ pub struct Masker {
     per_kind: HashMap<Arc<str>, u32>,
     carried: HashSet<(Arc<str>, String)>,
     findings: Vec<Finding>,
+    quiet: bool,
 }
 
 impl Masker {
@@ -58,10 +59,18 @@ impl Masker {
         format!("[{}_{number}]", found.kind.to_uppercase())
     }
 
+    /// While quiet, nothing is counted: for texts that were counted already and are given again (a delta, then the whole).
+    pub fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
     /// Counts a finding at `location`; a value found in a request counts as carried by it. See [`Masker::carries`].
     pub fn note(&mut self, location: &str, found: &Found, value: &str) {
         if found.direction == Direction::Request {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
+        }
+        if self.quiet {
+            return;
         }
         let full = self.findings.len() >= MAX_FINDINGS;
         let same = |finding: &&mut Finding| {

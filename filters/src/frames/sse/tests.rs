@@ -107,7 +107,7 @@ fn the_bound_counts_the_same_at_every_cut() {
         let too_large = decode(lines.chunks(chunk), size - 1);
         assert_eq!(too_large.last(), Some(&Seen::TooLarge), "chunks of {chunk}");
     }
-    let endless = vec![b'x'; 64];
+    let endless = [b'x'; 64];
     assert_eq!(decode(endless.chunks(7), 50), [Seen::TooLarge]);
     let comments = b": 0123456789\n".repeat(100);
     assert_eq!(decode(comments.chunks(5), 50).len(), 100, "comments between events are bounded one by one");

@@ -1,0 +1,125 @@
+//! What of a string is still held, in both its spellings.
+
+use super::escape::Escape;
+use crate::json;
+
+/// Text that was read but has not left: decoded, as the scanner sees it, and as it was spelled.
+///
+/// A scanner releases decoded text. Where that is exactly the beginning of what was read it leaves as it was spelled
+/// (`\u00e9` stays `\u00e9`); where something was masked it is encoded anew. Either way what leaves decodes to what the
+/// scanner released.
+///
+/// How much a scanner releases at once depends on how much it is given at once. So that no spelling depends on how the text
+/// was cut, it is given one character at a time while a spelling is pending that encoding anew would not give back.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    decoded: String,
+    raw: String,
+    /// `decoded[..scanned]` has been through the scanner and is held by it.
+    scanned: usize,
+    /// `decoded[..odd]` ends with the last character of an odd spelling.
+    odd: usize,
+    /// Kept for its capacity.
+    released: String,
+}
+
+impl Pending {
+    /// Text that is spelled as it is.
+    pub(super) fn add_plain(&mut self, text: &str) {
+        self.raw.push_str(text);
+        self.decoded.push_str(text);
+    }
+
+    /// One character spelled as an escape. `verbatim`: where something is masked it would not be spelled as an escape again.
+    pub(super) fn add_escape(&mut self, raw: &str, character: char, verbatim: bool) {
+        self.raw.push_str(raw);
+        self.decoded.push(character);
+        if verbatim || !is_canonical(raw, character) {
+            self.odd = self.decoded.len();
+        }
+    }
+
+    /// What leaves from now on is not encoded anew where something is masked.
+    pub(super) fn turn_verbatim(&mut self) {
+        if self.raw.len() != self.decoded.len() {
+            self.odd = self.decoded.len();
+        }
+    }
+
+    /// What the scanner is given next.
+    pub(super) fn next(&mut self) -> Option<&str> {
+        let rest = &self.decoded[self.scanned..];
+        let first = rest.chars().next()?;
+        let len = if self.odd > 0 { first.len_utf8() } else { rest.len() };
+        self.scanned += len;
+        Some(&rest[..len])
+    }
+
+    /// An empty buffer for what the scanner releases; [`Pending::settle`] takes it back.
+    pub(super) fn released(&mut self) -> String {
+        let mut released = std::mem::take(&mut self.released);
+        released.clear();
+        released
+    }
+
+    /// Appends what was `released` to `out`, in its own spelling where nothing changed. The last `held` scanned bytes stay.
+    pub(super) fn settle(&mut self, released: String, held: usize, verbatim: bool, out: &mut String) {
+        let unchanged = released.len() + held == self.scanned && self.decoded.starts_with(&released);
+        if unchanged {
+            out.push_str(&self.raw[..self.raw_offset(released.len())]);
+        } else if verbatim {
+            out.push_str(&released);
+        } else {
+            encode(&released, out);
+        }
+        let mut stays = self.scanned.saturating_sub(held);
+        while !self.decoded.is_char_boundary(stays) {
+            stays += 1;
+        }
+        let raw_stays = self.raw_offset(stays);
+        self.decoded.drain(..stays);
+        self.raw.drain(..raw_stays);
+        self.scanned -= stays;
+        self.odd = self.odd.saturating_sub(stays);
+        self.released = released;
+    }
+
+    /// Where the decoded byte `offset` begins in the spelling.
+    fn raw_offset(&self, offset: usize) -> usize {
+        if self.raw.len() == self.decoded.len() {
+            return offset;
+        }
+        let (mut at, mut decoded) = (0, 0);
+        while decoded < offset {
+            let rest = &self.raw[at..];
+            let escape = if rest.starts_with('\\') { Escape::read_last(rest) } else { Escape::Bad };
+            let (character, len) = match escape {
+                Escape::Char(character, len) => (character, len),
+                Escape::Cut | Escape::Bad => {
+                    let Some(character) = rest.chars().next() else { break };
+                    (character, character.len_utf8())
+                }
+            };
+            at += len;
+            decoded += character.len_utf8();
+        }
+        at
+    }
+}
+
+/// Whether encoding the character anew gives this spelling back.
+fn is_canonical(raw: &str, character: char) -> bool {
+    let mut again = Vec::with_capacity(raw.len());
+    json::encode_inner(character.encode_utf8(&mut [0; 4]), &mut again);
+    again == raw.as_bytes()
+}
+
+fn encode(text: &str, out: &mut String) {
+    if !text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        out.push_str(text);
+        return;
+    }
+    let mut bytes = Vec::with_capacity(text.len() + 8);
+    json::encode_inner(text, &mut bytes);
+    out.push_str(&String::from_utf8_lossy(&bytes));
+}

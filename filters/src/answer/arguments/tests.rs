@@ -1,0 +1,180 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::scan::{Action, Direction, Policy, Rules, Switches};
+
+const MAIL: &str = "alice.liddell@example-corp.com";
+const CARD: &str = "4111111111111111";
+
+fn guard(action: Action) -> (Arc<Rules>, Arc<Policy>) {
+    let rules = Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"));
+    let policy = Arc::new(rules.policy(Direction::Answer, |_| action, Switches::default()));
+    (rules, policy)
+}
+
+fn run<'a>(
+    guard: &(Arc<Rules>, Arc<Policy>),
+    pieces: impl IntoIterator<Item = &'a str>,
+    end: End,
+) -> (String, Result<(), Halt>) {
+    let mut masker = Masker::new();
+    let mut arguments = Arguments::new(|| Scanner::new(&guard.0, &guard.1));
+    let mut out = String::new();
+    for piece in pieces {
+        if let Err(halt) = arguments.push(piece, &mut masker, &mut out) {
+            return (out, Err(halt));
+        }
+    }
+    let result = arguments.finish(end, &mut masker, &mut out);
+    assert_eq!(arguments.held(), 0, "nothing is held after the end");
+    (out, result)
+}
+
+fn chars(text: &str) -> impl Iterator<Item = &str> {
+    text.char_indices().map(|(at, character)| &text[at..at + character.len_utf8()])
+}
+
+/// Runs `text` whole, at every split point and character by character: one result, and nothing of the values in it.
+fn check(text: &str, expect: &str) {
+    let guard = guard(Action::Mask);
+    let (out, result) = run(&guard, [text], End::Whole);
+    assert_eq!((&*out, result), (expect, Ok(())), "{text}");
+    for (at, _) in text.char_indices() {
+        let (left, right) = text.split_at(at);
+        assert_eq!(run(&guard, [left, right], End::Whole).0, expect, "{text} split at {at}");
+    }
+    assert_eq!(run(&guard, chars(text), End::Whole).0, expect, "{text} by characters");
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        serde_json::from_str::<serde::de::IgnoredAny>(&out).expect("still JSON");
+    }
+}
+
+#[test]
+fn what_is_harmless_leaves_as_it_was_spelled() {
+    for text in [
+        "",
+        " \n",
+        "{}",
+        r#"{"city": "Paris", "days" :3,"units":[ "C" , null,true , -1.5e+3]} "#,
+        r#"{"a":"caf\u00e9 \/ \ud83d\ude00 \u0041\n\"x\"\\"}"#,
+        r#"{"lone":"\ud83d","other":"\ude00 \ud83dx"}"#,
+        r#"[[],{},[{}],"",0]"#,
+        r#""just a string""#,
+        "12.5",
+        "null",
+        // Not JSON, and nothing to find.
+        "city=Paris",
+        r#"{"a":1}{"b":2}"#,
+        r#"{'a': 'b'}"#,
+        r#"{"a": tru}"#,
+        r#"{"a":"\x"}"#,
+        "{\"a\":\"line\nbreak\"}",
+        r#"{"a":01}"#,
+        r#"{"cut":"in the mid"#,
+        r#"{"cut":"\u00"#,
+        r#"{"cut":"\ud83d"#,
+        r#"{"cut":12."#,
+        "}",
+        "{,}",
+        "[1 2]",
+    ] {
+        check(text, text);
+    }
+}
+
+#[test]
+fn values_are_masked_wherever_they_stand() {
+    check(&format!(r#"{{"to":"{MAIL}"}}"#), r#"{"to":"[EMAIL_1]"}"#);
+    check(
+        &format!(r#"{{"{MAIL}": 1, "b": "{MAIL} {MAIL}"}}"#),
+        r#"{"[EMAIL_1]": 1, "b": "[EMAIL_1] [EMAIL_1]"}"#,
+    );
+    check(r#"{"to":"bob\u0040example-corp.com"}"#, r#"{"to":"[EMAIL_1]"}"#);
+    check(r#"["b\u006fb@example-corp.com","\u00e9"]"#, r#"["[EMAIL_1]","\u00e9"]"#);
+    check(r#"["say \"hi\" to\nbob@example-corp.com\t!"]"#, r#"["say \"hi\" to\n[EMAIL_1]\t!"]"#);
+}
+
+#[test]
+fn a_masked_number_stays_a_number() {
+    check(&format!(r#"{{"card":{CARD}}}"#), r#"{"card":0}"#);
+    check(&format!(r#"{{"card": {CARD} ,"n":12}}"#), r#"{"card": 0 ,"n":12}"#);
+    check(&format!("[-{CARD}.5]"), "[0]");
+    check(CARD, "0");
+}
+
+#[test]
+fn what_is_no_json_is_scanned_as_text() {
+    check(&format!("to={MAIL}"), "to=[EMAIL_1]");
+    check(&format!("{{to: \"{MAIL}\"}}"), "{to: \"[EMAIL_1]\"}");
+    check(r"{to: 'bob\u0040example-corp.com'}", "{to: '[EMAIL_1]'}");
+    check("123-45-6789", "[SSN_1]");
+    check("[123-45-6789]", "[[SSN_1]]");
+    check("4111 1111 1111 1111", "[CREDIT_CARD_1]");
+    check("[4111 1111 1111 1111]", "[[CREDIT_CARD_1]]");
+    check(&format!(r#"{{"a":1}}{{"b":"{MAIL}"}}"#), r#"{"a":1}{"b":"[EMAIL_1]"}"#);
+    check(&format!(r#"{{"cut":"{MAIL}"#), r#"{"cut":"[EMAIL_1]"#);
+    let deep = format!("{}\"{MAIL}\"", "[".repeat(MAX_DEPTH + 1));
+    check(&deep, &format!("{}\"[EMAIL_1]\"", "[".repeat(MAX_DEPTH + 1)));
+}
+
+#[test]
+fn a_block_leaves_what_stood_before() {
+    let guard = guard(Action::Block);
+    let text = format!(r#"{{"a":"x","to":"so {MAIL}"}}"#);
+    let (out, result) = run(&guard, [&*text], End::Whole);
+    assert_eq!(result, Err(Halt::Blocked));
+    assert_eq!(out, r#"{"a":"x","to":"so "#);
+    let number = format!(r#"{{"n":{CARD}}}"#);
+    assert_eq!(run(&guard, chars(&number), End::Whole), (r#"{"n":"#.to_owned(), Err(Halt::Blocked)));
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let guard = guard(Action::Mask);
+    let mut masker = Masker::new();
+    let mut arguments = Arguments::new(|| Scanner::new(&guard.0, &guard.1));
+    let mut out = String::new();
+    for text in ["[", &"1".repeat(5_000), &"9.".repeat(5_000)] {
+        for piece in chars(text) {
+            arguments.push(piece, &mut masker, &mut out).expect("masks only");
+            assert!(arguments.token.len() <= MAX_TOKEN + 1, "{}", arguments.token.len());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cut_is_the_same_and_nothing_leaks(
+        parts in prop::collection::vec(
+            prop::sample::select(&[
+                "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u00", "e9", "\\n", "\\ud83d", "\\ude00", "1", "-", ".", "e", " ",
+                "null", "tru", "é", "\u{1}", "bob@example-corp.com", "\"bob\\u0040example-corp.com\"", "4111111111111111",
+                "{\"k\":\"v\"}",
+            ][..]),
+            0..24,
+        ),
+        cuts in prop::collection::vec(0usize..400, 0..6),
+    ) {
+        let text = parts.concat();
+        let guard = guard(Action::Mask);
+        let whole = run(&guard, [&*text], End::Whole);
+        let mut cuts: Vec<usize> =
+            cuts.into_iter().map(|cut| cut.min(text.len())).filter(|cut| text.is_char_boundary(*cut)).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts.into_iter().chain([text.len()]) {
+            pieces.push(&text[from..cut]);
+            from = cut;
+        }
+        let cut = run(&guard, pieces, End::Whole);
+        prop_assert_eq!(&cut, &whole);
+        if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
+            prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&whole.0).is_ok(), "{} -> {}", text, whole.0);
+        }
+        prop_assert!(!whole.0.contains("bob@example-corp.com"), "{} -> {}", text, whole.0);
+        prop_assert!(!whole.0.contains("bob\\u0040example-corp.com"), "{} -> {}", text, whole.0);
+    }
+}

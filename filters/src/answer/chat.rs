@@ -1,0 +1,340 @@
+//! Streams of `/v1/chat/completions` and `/v1/completions`.
+//! (<https://platform.openai.com/docs/api-reference/chat-streaming>, and vLLM's fields beside it)
+
+mod read;
+mod write;
+
+use read::Chunk;
+
+use super::core::{Core, Halt, Seen};
+use super::lanes::{Field, Inside, Key, Passed};
+use super::{Fault, FaultKind};
+use crate::frames::Event;
+use crate::json;
+use crate::scan::End;
+
+/// The state of one stream.
+#[derive(Default)]
+pub(super) struct Chat {
+    /// `/v1/completions`: `text` stands where `delta` would.
+    completions: bool,
+    chunk: Chunk,
+    /// Members that every chunk repeats, with a comma behind: what chunks made here begin with.
+    envelope: Vec<u8>,
+    choices: Vec<Progress>,
+    tools: Vec<Tool>,
+    /// The text that is being worked on, for the case that it ends the answer.
+    current: Option<Key>,
+    /// Slots of the chunk that have been worked off.
+    settled: usize,
+}
+
+struct Progress {
+    index: u32,
+    /// The client has been told the role.
+    role: bool,
+    finished: bool,
+}
+
+struct Tool {
+    choice: u32,
+    sub: u32,
+    id: Box<str>,
+    name: Box<str>,
+}
+
+/// What the choices of a chunk amount to.
+#[derive(Default)]
+struct Amount {
+    /// Text, a call or an end leaves: content.
+    content: bool,
+    /// Text came and none of it may leave yet.
+    held: bool,
+    /// There is something else that the client must see.
+    kept: bool,
+}
+
+impl Chat {
+    pub(super) fn new(completions: bool) -> Chat {
+        Chat { completions, ..Chat::default() }
+    }
+
+    pub(super) fn event(&mut self, core: &mut Core, event: Event<'_>) -> Result<Seen, Halt> {
+        let data = event.data.trim_ascii();
+        if data == b"[DONE]" {
+            return self.end(core);
+        }
+        // Only comments are keep-alives here; `ping` is another surface's, and two SDKs choke on it.
+        if data.is_empty() || event.name == Some(b"ping") {
+            return Ok(Seen::More);
+        }
+        let read = std::str::from_utf8(data).ok().map(|text| (text, self.chunk.read(text)));
+        let Some((text, Ok(()))) = read else {
+            return Err(Fault::new(FaultKind::Malformed, "an event is not JSON").into());
+        };
+        if self.chunk.error || event.name == Some(b"error") {
+            return Err(Fault::read(data).into());
+        }
+        if core.lanes.guarded()
+            && (self.chunk.crowded || !self.chunk.has_choices && self.chunk.usage.is_none())
+        {
+            return Err(Halt::Guard("an event of unknown form"));
+        }
+        core.splice.clear();
+        self.settled = 0;
+        if let Some(usage) = &self.chunk.usage
+            && let Some(counts) = usage.counts
+        {
+            core.meter.counts = counts;
+            core.meter.raw.clear();
+            core.meter.raw.extend_from_slice(&data[usage.value.clone()]);
+        }
+        if let (Some(model), Some(span)) = (&core.options.model, &self.chunk.model) {
+            core.splice.replace_text(span.clone(), model);
+        }
+        if self.chunk.choices.is_empty() {
+            self.pass_without_choices(core, data);
+            return Ok(Seen::More);
+        }
+        self.remember_envelope(core, text);
+        match self.pass_choices(core, text) {
+            Err(Halt::Blocked) => {
+                self.stop(core, text);
+                Ok(Seen::Stopped)
+            }
+            other => other.map(|()| Seen::More),
+        }
+    }
+
+    /// `[DONE]`, or the end of a body whose upstream left it out.
+    pub(super) fn end(&mut self, core: &mut Core) -> Result<Seen, Halt> {
+        if self.choices.is_empty() || self.choices.iter().any(|choice| !choice.finished) {
+            return Err(Fault::new(FaultKind::Truncated, "the stream ended without a finish_reason").into());
+        }
+        if let Err(halt) = self.close_lanes(core, None, End::CutShort) {
+            if halt != Halt::Blocked {
+                return Err(halt);
+            }
+            self.chunk.choices.clear();
+            self.stop(core, "");
+            return Ok(Seen::Stopped);
+        }
+        if core.options.usage_asked && !core.meter.sent && !core.meter.raw.is_empty() {
+            let raw = std::mem::take(&mut core.meter.raw);
+            self.write_usage(core, &raw);
+        }
+        core.outlet.commit();
+        core.outlet.write(None, |out| out.extend_from_slice(b"[DONE]"));
+        Ok(Seen::Last)
+    }
+
+    /// Azure's first chunk, and the extra one with usage.
+    fn pass_without_choices(&mut self, core: &mut Core, data: &[u8]) {
+        let reports = self.chunk.usage.as_ref().is_some_and(|usage| usage.counts.is_some());
+        if reports && (!core.options.usage_asked || core.meter.sent) {
+            return;
+        }
+        if reports {
+            core.meter.sent = true;
+        } else {
+            self.strip_usage(core);
+        }
+        core.pass_event(None, data);
+    }
+
+    /// Takes out what the gateway's own asking for usage put in; where the caller asked too, usage comes once, at the end.
+    fn strip_usage(&self, core: &mut Core) {
+        let Some(usage) = &self.chunk.usage else { return };
+        if !core.options.usage_asked {
+            core.splice.replace(usage.member.clone(), b"");
+        } else if usage.counts.is_some() {
+            core.splice.replace(usage.value.clone(), b"null");
+        }
+    }
+
+    fn pass_choices(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        let mut amount = Amount::default();
+        for at in 0..self.chunk.choices.len() {
+            self.pass_choice(core, text, at, &mut amount)?;
+        }
+        let bytes = self.chunk.slots.iter().map(|slot| slot.span.len().saturating_sub(2)).sum();
+        core.meter.delta(bytes);
+        if amount.held && !amount.content && !amount.kept && !self.chunk.other {
+            return Ok(());
+        }
+        if amount.content {
+            core.outlet.commit();
+        }
+        self.strip_usage(core);
+        core.pass_event(None, text.as_bytes());
+        Ok(())
+    }
+
+    fn pass_choice(
+        &mut self,
+        core: &mut Core,
+        text: &str,
+        at: usize,
+        amount: &mut Amount,
+    ) -> Result<(), Halt> {
+        let choice = &self.chunk.choices[at];
+        let (index, slots) = (choice.index, choice.slots.clone());
+        let end = choice.finish.as_ref().map(|span| match text[span.clone()].trim_matches('"') {
+            "length" | "max_tokens" => End::CutShort,
+            _ => End::Whole,
+        });
+        amount.content |= choice.calls || end.is_some();
+        amount.kept |= choice.role || choice.other;
+        let role = choice.role;
+        let progress = self.progress(core, index)?;
+        let mut changed = false;
+        for slot in slots {
+            let (passed, empty) = self.pass_slot(core, text, index, slot, end)?;
+            self.settled = slot + 1;
+            let leaves = match passed {
+                Passed::Same => !empty,
+                Passed::Changed => !core.lanes.out.is_empty(),
+            };
+            amount.content |= leaves;
+            amount.held |= !leaves && !empty;
+            if passed == Passed::Changed {
+                changed = true;
+                core.splice.replace_text(self.chunk.slots[slot].span.clone(), &core.lanes.out);
+            }
+        }
+        self.choices[progress].role |= role;
+        if changed {
+            for tokens in &self.chunk.choices[at].tokens {
+                core.splice.replace(tokens.clone(), b"null");
+            }
+        }
+        if let Some(end) = end {
+            self.close_lanes(core, Some(index), end)?;
+            self.choices[progress].finished = true;
+            if let Some(reason) = &self.chunk.choices[at].finish {
+                core.ended_with(&json::decode(text[reason.clone()].trim_matches('"')));
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes one text of a choice; whether it was empty to begin with.
+    fn pass_slot(
+        &mut self,
+        core: &mut Core,
+        text: &str,
+        index: u32,
+        at: usize,
+        end: Option<End>,
+    ) -> Result<(Passed, bool), Halt> {
+        let slot = &self.chunk.slots[at];
+        let (field, sub, span) = (slot.field, slot.sub, slot.span.clone());
+        let key = Key { index, sub, field };
+        if core.lanes.guarded()
+            && let Some(id) = slot.call.clone()
+        {
+            self.begin_call(core, key, &text[id])?;
+        }
+        self.current = Some(key);
+        let decoded = json::decode(&text[span.start + 1..span.end - 1]);
+        let slots = &self.chunk.slots;
+        let last = || !slots[at + 1..].iter().any(|later| (later.field, later.sub) == (field, sub));
+        let inside = match field {
+            Field::ToolArguments | Field::FunctionArguments => Inside::Json,
+            _ => Inside::Text,
+        };
+        let passed = match (field, end) {
+            (Field::Name, _) => self.pass_name(core, key, &decoded)?,
+            (_, Some(end)) if last() => core.lanes.push_last(key, inside, &decoded, end)?,
+            _ => core.lanes.push(key, inside, &decoded)?,
+        };
+        if index == 0 && field != Field::Name {
+            core.kept.add(if passed == Passed::Same { &decoded } else { &core.lanes.out });
+        }
+        Ok((passed, decoded.is_empty()))
+    }
+
+    /// A name comes whole: SDKs read it off the first delta, so none of it can be held. One that goes on later could carry a
+    /// value past its beginning.
+    fn pass_name(&mut self, core: &mut Core, key: Key, name: &str) -> Result<Passed, Halt> {
+        if name.is_empty() || !core.lanes.guarded() {
+            return Ok(Passed::Same);
+        }
+        let tool = self.tool(core, key)?;
+        if tool.name.is_empty() {
+            tool.name = name.into();
+        } else if *tool.name != *name {
+            return Err(Halt::Guard("the name of a tool came in pieces"));
+        }
+        core.lanes.once(|| key.location(core.options.api), Inside::Text, End::Whole, name)
+    }
+
+    /// A call begins. Some upstreams give every call the same index: then the one before it is over.
+    fn begin_call(&mut self, core: &mut Core, key: Key, id: &str) -> Result<(), Halt> {
+        let tool = self.tool(core, key)?;
+        let over = !tool.id.is_empty() && *tool.id != *id;
+        if tool.id.is_empty() || over {
+            (tool.id, tool.name) = (id.into(), "".into());
+        }
+        if over {
+            self.close_lane(core, Key { field: Field::ToolArguments, ..key }, End::Whole)?;
+        }
+        Ok(())
+    }
+
+    fn tool(&mut self, core: &Core, key: Key) -> Result<&mut Tool, Halt> {
+        let known = self.tools.iter().position(|tool| (tool.choice, tool.sub) == (key.index, key.sub));
+        let at = match known {
+            Some(at) => at,
+            None if self.tools.len() >= core.options.max_lanes => {
+                return Err(Halt::Guard("too many tool calls in one answer"));
+            }
+            None => {
+                self.tools.push(Tool { choice: key.index, sub: key.sub, id: "".into(), name: "".into() });
+                self.tools.len() - 1
+            }
+        };
+        Ok(&mut self.tools[at])
+    }
+
+    fn progress(&mut self, core: &Core, index: u32) -> Result<usize, Halt> {
+        if let Some(at) = self.choices.iter().position(|choice| choice.index == index) {
+            return Ok(at);
+        }
+        if self.choices.len() >= core.options.max_lanes {
+            return Err(Fault::new(FaultKind::Malformed, "too many choices in one answer").into());
+        }
+        self.choices.push(Progress { index, role: false, finished: false });
+        Ok(self.choices.len() - 1)
+    }
+
+    /// Ends the open lanes of a choice, or of all: their rests leave as deltas of their own.
+    fn close_lanes(&mut self, core: &mut Core, choice: Option<u32>, end: End) -> Result<(), Halt> {
+        while let Some(key) = core.lanes.any_open(|key| choice.is_none_or(|index| key.index == index)) {
+            self.close_lane(core, key, end)?;
+        }
+        Ok(())
+    }
+
+    fn close_lane(&mut self, core: &mut Core, key: Key, end: End) -> Result<(), Halt> {
+        self.current = Some(key);
+        core.lanes.out.clear();
+        core.lanes.close(key, end)?;
+        self.write_rest(core, key);
+        Ok(())
+    }
+
+    /// Writes what [`super::lanes::Lanes::out`] holds as a delta of its own lane.
+    fn write_rest(&mut self, core: &mut Core, key: Key) {
+        if core.lanes.out.is_empty() {
+            return;
+        }
+        let mut literal = Vec::with_capacity(core.lanes.out.len() + 2);
+        json::encode(&core.lanes.out, &mut literal);
+        if key.index == 0 {
+            core.kept.add(&core.lanes.out);
+        }
+        core.outlet.commit();
+        self.write_delta(core, key, &literal);
+    }
+}
