@@ -102,7 +102,7 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         place: AuditPlace,
         #[command(flatten)]
-        filter: AuditFilter,
+        filter: Box<AuditFilter>,
         /// Most events
         #[arg(long, default_value_t = 100)]
         limit: usize,

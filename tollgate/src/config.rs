@@ -91,7 +91,9 @@ fn build(
         // The shape covers what serde asks for, as a property test shows; should it not, the operator still gets a reason.
         Err(error) => {
             if report.is_empty() {
-                report.push(tree.place, Problem::new(KeyPath::root(), error.to_string()));
+                let message =
+                    format!("cannot be read; please report this as a bug of tollgate check: {error}");
+                report.push(tree.place, Problem::new(KeyPath::root(), message));
             }
             return Err(report);
         }

@@ -119,7 +119,7 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = SIZE_UNITS.iter().find(|(name, size)| {
-            (self.0 >= *size && self.0 % size == 0 && name.ends_with("iB")) || name.is_empty()
+            (self.0 >= *size && self.0.is_multiple_of(*size) && name.ends_with("iB")) || name.is_empty()
         });
         let (name, size) = whole.unwrap_or(&("", 1));
         write!(f, "{}{name}", self.0 / size)
@@ -153,8 +153,8 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (amount, scale) = match self.amount {
-            n if n > 0 && n % 1_000_000 == 0 => (n / 1_000_000, "M"),
-            n if n > 0 && n % 1_000 == 0 => (n / 1_000, "k"),
+            n if n > 0 && n.is_multiple_of(1_000_000) => (n / 1_000_000, "M"),
+            n if n > 0 && n.is_multiple_of(1_000) => (n / 1_000, "k"),
             n => (n, ""),
         };
         match PERIODS.iter().find(|(_, secs)| Duration::from_secs(*secs) == self.per) {

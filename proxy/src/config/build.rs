@@ -63,7 +63,7 @@ impl Config {
             &mut report,
             &root.key("guardrails"),
             raw.guardrails,
-            files.profiles,
+            &files.profiles,
             files.rules,
             &known,
         );

@@ -54,10 +54,17 @@ impl<'a> Shape<'a> {
 
     /// Fits the whole document.
     pub(super) fn fit_root(&mut self, tree: &mut Node) {
-        if !self.fit(tree, self.root, &KeyPath::root()) {
-            tree.value = Value::Map(Vec::new());
-            self.fit(tree, self.root, &KeyPath::root());
+        if matches!(tree.value, Value::Null) {
+            self.misfit(
+                tree,
+                &KeyPath::root(),
+                "the file is empty; begin with a copy of conf/quickstart.yaml",
+            );
+        } else if self.fit(tree, self.root, &KeyPath::root()) {
+            return;
         }
+        self.mended.0.push(KeyPath::root());
+        tree.value = self.substitute(self.root, tree.place);
     }
 
     /// Whether `node` fits `schema`, its members mended where they do not. A misfit of the node itself is reported and left to

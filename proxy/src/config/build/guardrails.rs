@@ -25,7 +25,7 @@ pub(super) fn guardrails(
     report: &mut Report,
     path: &KeyPath,
     raw: raw::Guardrails,
-    profiles: Vec<Profile>,
+    profiles: &[Profile],
     rules: Vec<Vec<RuleSpec>>,
     known: &Known<'_>,
 ) -> Guardrails {
@@ -73,7 +73,7 @@ pub(super) fn guardrails(
     }
 }
 
-fn profile(report: &mut Report, path: &KeyPath, name: &str, own: Vec<Profile>) -> Profile {
+fn profile(report: &mut Report, path: &KeyPath, name: &str, own: &[Profile]) -> Profile {
     let mut names = Unique::new();
     for (index, profile) in own.iter().enumerate() {
         let at = path.key("profiles").index(index);

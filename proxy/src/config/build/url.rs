@@ -26,16 +26,14 @@ pub(super) fn base(text: &str) -> Result<BaseUrl, &'static str> {
     if host.is_empty() {
         return Err(SHAPE);
     }
-    let port = match (parsed.port_u16(), parsed.port().is_some() || authority.ends_with(':')) {
-        (Some(0), _) | (None, true) => return Err("has no usable port; write 1 to 65535"),
-        (Some(port), _) => port,
-        (None, false) => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
+    // Not `parsed.port()`: that is none for a number past 65535, too.
+    let port = match authority.strip_prefix(parsed.host()).ok_or(SHAPE)? {
+        "" if tls => 443,
+        "" => 80,
+        rest => match rest.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            Some(0) | None => return Err("has no usable port; write 1 to 65535"),
+            Some(port) => port,
+        },
     };
     let path = path.trim_end_matches('/');
     let prefix = if path == "v1" { "" } else { path.strip_suffix("/v1").unwrap_or(path) };

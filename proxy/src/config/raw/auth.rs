@@ -73,9 +73,13 @@ pub struct JwtIssuer {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimNames {
+    /// Claim with the organisation's id.
     pub organization: String,
+    /// Claim with the application's id.
     pub application: String,
+    /// Claim with the user; `sub` stands for it where it is absent or an unverified e-mail address.
     pub user: String,
+    /// Claim with the role, or a list of them; absent: developer.
     pub role: String,
     /// Values of the role claim (or members of it, where it is a list) and the role each gives.
     #[schemars(extend("x-unset" = "the role's own name: auditor, developer, admin, superadmin"), example = serde_json::json!({"llm-admins": "admin"}))]

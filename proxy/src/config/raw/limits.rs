@@ -48,10 +48,13 @@ pub struct Limit {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
+    /// Id of an organisation.
     #[schemars(extend("x-unset" = "any"), example = &"acme")]
     pub organization: Option<String>,
+    /// Id of an application.
     #[schemars(extend("x-unset" = "any"), example = &"chat")]
     pub application: Option<String>,
+    /// A verified user, or the one of an API key.
     #[schemars(extend("x-unset" = "any"), example = &"alice@example.com")]
     pub user: Option<String>,
     /// Id of an API key.

@@ -117,8 +117,11 @@ impl Default for Timeouts {
 pub struct Health {
     /// `false`: not checked, only the breaker judges.
     pub enabled: bool,
+    /// Path under the base URL.
     pub path: String,
+    /// Time from one check to the next.
     pub interval: HumanDuration,
+    /// An answer after this is a bad one.
     pub timeout: HumanDuration,
     /// Good answers in a row until a target is used again.
     #[schemars(range(min = 1, max = 100))]
@@ -154,6 +157,7 @@ pub struct Breaker {
     /// Fewest requests in `window` for `error_rate` to count.
     #[schemars(range(min = 1))]
     pub min_requests: u32,
+    /// Over which time `error_rate` is taken; 1s to 1h.
     pub window: HumanDuration,
     /// How long it stays open at first; doubles with every failed probe.
     pub open: HumanDuration,

@@ -56,7 +56,7 @@ pub(super) fn wrong_type(value: &Value, schema: &Schema) -> String {
     let allowed = types(schema);
     match value {
         Value::Null => format!("is empty; write {wanted}, or remove the key"),
-        Value::Number(number) if allowed.contains(&"string") && !schema.get("format").is_some() => {
+        Value::Number(number) if allowed.contains(&"string") && schema.get("format").is_none() => {
             format!("is a number; put it in quotes: \"{number}\"")
         }
         Value::Bool(value) if allowed.contains(&"string") => {
