@@ -14,6 +14,7 @@ test: ## All tests: Rust, then the SDKs of Python and Node through a real gatewa
 	@scripts/install-deps test
 	@scripts/test-deps
 	cargo test --workspace --no-fail-fast
+	PATH="$$(dirname "$$(scripts/test-deps --print)"):$$PATH" cargo test --package tollgate-proxy --lib -- --ignored oidc
 	cargo build --package tollgate --package tollgate-fake-upstream
 	scripts/clients
 

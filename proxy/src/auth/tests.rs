@@ -3,6 +3,7 @@
 mod fake_issuer;
 mod issuers;
 mod keys;
+mod oidc;
 mod signer;
 mod tokens;
 
