@@ -58,12 +58,9 @@ fn setup() -> Setup {
 }
 
 fn config(providers: Value, models: Value) -> Config {
-    let file = json!({
-        "listeners": [{"address": "127.0.0.1:0"}],
-        "admin": {"address": "127.0.0.1:0"},
-        "providers": providers,
-        "models": models,
-    });
+    let mut file = json!({"listeners": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}});
+    file["providers"] = providers;
+    file["models"] = models;
     let raw: raw::Config = serde_json::from_value(file).expect("the file's shape");
     Config::build(raw, Files::default()).expect("a valid configuration")
 }
