@@ -56,13 +56,15 @@ pub(crate) fn schema() -> serde_json::Value {
     schemars::schema_for!(raw::Config).to_value()
 }
 
-/// A hash over the contents of `files`; a file that cannot be read counts as empty.
+/// The `hash` that a load of these files would have now; a file that cannot be read counts, too.
 pub(crate) fn fingerprint(files: &[PathBuf]) -> String {
+    hash_of(files.iter().map(|file| include::digest(file)))
+}
+
+fn hash_of(digests: impl Iterator<Item = include::Digest>) -> String {
     let mut hash = Sha256::new();
-    for file in files {
-        let content = std::fs::read(file).unwrap_or_default();
-        hash.update(content.len().to_le_bytes());
-        hash.update(content);
+    for digest in digests {
+        hash.update(digest);
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -112,8 +114,10 @@ fn build(
             let warnings = config.warnings.iter().cloned();
             let warnings =
                 warnings.map(|problem| Located::new(tree.place_of(&problem.path), problem)).collect();
-            let files = files.read_so_far();
-            Ok(Loaded { config, hash: fingerprint(&files), files, warnings })
+            // Of what was read, not of what is there now: a change in between must not go unseen.
+            let hash = hash_of(files.read_so_far().iter().map(|(_, digest)| *digest));
+            let files = files.read_so_far().iter().map(|(path, _)| path.clone()).collect();
+            Ok(Loaded { config, hash, files, warnings })
         }
         _ => {
             report.sort();

@@ -1,7 +1,9 @@
 //! Files that the configuration names: secrets, prices, profiles, rules.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use tollgate_filters::conf::{KeyPath, Problem};
 use tollgate_filters::policy::Prices;
 use tollgate_filters::scan::{Profile, RuleSpec};
@@ -12,15 +14,24 @@ use super::node;
 /// Larger files are a mistake: nothing that is configured is that long.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Reads files and remembers which, for a watcher.
+/// Reads files and remembers which, and what was in them, for a watcher.
 #[derive(Debug)]
 pub(super) struct Reader {
-    read: Vec<PathBuf>,
+    read: Vec<(PathBuf, Digest)>,
+}
+
+/// Of a file's content; zeros where it could not be read.
+pub(super) type Digest = [u8; 32];
+
+/// The digest of what is in a file now.
+pub(super) fn digest(path: &Path) -> Digest {
+    read_bounded(path).map_or([0; 32], |bytes| Sha256::digest(bytes).into())
 }
 
 impl Reader {
+    /// `first` is the configuration itself.
     pub(super) fn new(first: &Path) -> Self {
-        Reader { read: vec![first.into()] }
+        Reader { read: vec![(first.into(), [0; 32])] }
     }
 
     /// The text of a file; the message says what to do.
@@ -34,24 +45,35 @@ impl Reader {
         self.bytes(path).map(drop)
     }
 
-    pub(super) fn read_so_far(&self) -> Vec<PathBuf> {
-        self.read.clone()
+    /// Every file so far, with the digest of what was read.
+    pub(super) fn read_so_far(&self) -> &[(PathBuf, Digest)] {
+        &self.read
     }
 
     fn bytes(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-        if !self.read.iter().any(|known| known == path) {
-            self.read.push(path.into());
+        let read = read_bounded(path);
+        let digest = read.as_ref().map_or([0; 32], |bytes| Sha256::digest(bytes).into());
+        match self.read.iter_mut().find(|(known, _)| known == path) {
+            Some((_, known)) => *known = digest,
+            None => self.read.push((path.into(), digest)),
         }
-        let meta = std::fs::metadata(path).map_err(cannot)?;
-        if meta.is_dir() {
-            return Err(format!("{} is a folder; name a file", path.display()));
-        }
-        if meta.len() > MAX_FILE {
-            return Err(format!("{} is larger than 16 MiB; is it the right file?", path.display()));
-        }
-        std::fs::read(path).map_err(cannot)
+        read
     }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let meta = file.metadata().map_err(cannot)?;
+    if meta.is_dir() {
+        return Err(format!("{} is a folder; name a file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("{} is larger than 16 MiB; is it the right file?", path.display()));
+    }
+    Ok(bytes)
 }
 
 /// Contents, and what is wrong with them.

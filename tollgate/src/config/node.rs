@@ -72,7 +72,15 @@ pub(super) fn located(error: &serde_saphyr::Error) -> Located {
         line: location.line().max(1),
         column: location.column().max(1),
     });
-    let message = error.to_string();
+    let message = match error {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("`{key}` stands twice in this block; remove one of the two")
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "a second document begins here; write one, without `---`".to_owned()
+        }
+        error => error.to_string(),
+    };
     let message = message.split(" at line ").next().unwrap_or_default();
     let message = message.rsplit_once(": line ").map_or(message, |(message, _)| message);
     Located::new(place, Problem::new(KeyPath::root(), message.trim()))

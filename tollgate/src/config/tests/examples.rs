@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use tollgate_filters::conf::FORMATS;
+
 use super::environment;
-use crate::config::{load_with, schema};
+use crate::config::{fingerprint, load_with, schema};
 
 const FILES: [&str; 3] = ["quickstart.yaml", "all-on.yaml", "fleet.yaml"];
 
@@ -20,6 +22,7 @@ fn every_example_loads_with_the_key_and_only_with_it() {
         assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.admin.address.to_string(), "127.0.0.1:8081");
         assert_eq!(config.state_dir, PathBuf::from("./state"));
+        assert_eq!(loaded.hash, fingerprint(&loaded.files));
         assert_eq!(loaded.files, std::slice::from_ref(&path));
 
         let report = load_with(&path, &|_| None).expect_err("there is no key");
@@ -97,4 +100,41 @@ fn every_key_says_what_it_is_for() {
         walk(definition, name, &mut bare);
     }
     assert!(bare.is_empty(), "without description: {bare:?}");
+}
+
+#[test]
+fn a_changed_file_has_another_fingerprint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = [folder.path().join("a"), folder.path().join("b")];
+    let mut seen = vec![fingerprint(&files)];
+    for (file, text) in [(0, "x"), (1, "x"), (0, "y"), (1, "")] {
+        std::fs::write(&files[file], text).expect("a writable folder");
+        let now = fingerprint(&files);
+        assert!(!seen.contains(&now));
+        seen.push(now);
+    }
+}
+
+#[test]
+fn examples_in_the_reference_have_the_form_they_show() {
+    let (schema, mut shown) = (schema(), 0);
+    let mut check = |definition: &serde_json::Value| {
+        for property in definition["properties"].as_object().into_iter().flat_map(|all| all.values()) {
+            let branches =
+                property["anyOf"].as_array().map_or_else(|| vec![property], |all| all.iter().collect());
+            let target = branches.iter().find_map(|branch| branch["$ref"].as_str());
+            let target =
+                target.and_then(|name| schema.pointer(name.trim_start_matches('#'))).unwrap_or(property);
+            let Some((_, parse)) = FORMATS.iter().find(|(name, _)| target["format"] == *name) else {
+                continue;
+            };
+            let examples = property["examples"].as_array().into_iter().flatten();
+            for text in examples.chain(property.get("default")).filter_map(serde_json::Value::as_str) {
+                parse(text).expect("an example has its form");
+                shown += 1;
+            }
+        }
+    };
+    schema["$defs"].as_object().expect("definitions").values().for_each(&mut check);
+    assert!(shown > 20, "{shown} durations, sizes and rates");
 }

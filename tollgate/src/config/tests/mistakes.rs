@@ -44,7 +44,7 @@ fn yaml() {
     check("§", &[("the file is empty", "conf/quickstart.yaml")]);
     check("§- a\n", &[("is a list; write a block with keys such as listeners", "")]);
     check("§just text", &[("is a text; write a block", "")]);
-    check(&with("limits: []\n§limits: []"), &[("duplicate mapping key: limits", "")]);
+    check(&with("limits: []\n§limits: []"), &[("`limits` stands twice in this block", "")]);
     // The reader's own words; only that they come, and at one place.
     for text in
         ["admin: {address: [}", "limits: &a [*b]", "\tlimits: []", "limits: [", "a: \"\\q\"", "--- a\n--- b"]
