@@ -346,6 +346,14 @@ impl<'a> Walk<'a> {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
+                    // Runs of short escapes (`\n\t\t`) without going back to words of plain text.
+                    while let Some([b'\\', b'n' | b't' | b'r' | b'"' | b'\\' | b'/']) = bytes.get(at..at + 2)
+                    {
+                        at += 2;
+                    }
+                    if bytes.get(at) != Some(&b'\\') {
+                        continue;
+                    }
                     at += text::escape_len(&bytes[at..])
                         .map_err(|(offset, fault)| Invalid { offset: at + offset, fault })?;
                 }
