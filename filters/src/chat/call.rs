@@ -136,7 +136,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 
 impl ReadBounds {
     /// Reading recurses into content blocks: past this nesting a body is refused whatever the configuration says.
-    pub const DEEPEST: usize = 1_000;
+    pub const DEEPEST: usize = 512;
 }
 
 impl Default for ReadBounds {

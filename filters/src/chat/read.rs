@@ -91,8 +91,21 @@ impl Fail {
 struct Seen(u64);
 
 impl Seen {
-    /// The key as it stands in `names`, if it does.
+    /// The key as it stands in `names`, if it does. A key that only differs in case is refused: some servers (Go's
+    /// `encoding/json`) take `Messages` for `messages`, and would read what nobody here has.
     fn known(&mut self, names: &'static [&'static str], key: Key<'_>) -> Result<Option<&'static str>, Fail> {
+        let found = self.listed(names, key)?;
+        if found.is_none()
+            && let Some(name) = names.iter().find(|name| is_case_of(&key.decode(), name))
+        {
+            let message = format!("differs from `{name}` in case only: write `{name}`, or leave it out.");
+            return Err(Fail::Field { at: key.span().start, message });
+        }
+        Ok(found)
+    }
+
+    /// The same for objects in which other keys matter too, or do not matter.
+    fn listed(&mut self, names: &'static [&'static str], key: Key<'_>) -> Result<Option<&'static str>, Fail> {
         debug_assert!(names.len() <= 64);
         let Some(index) = names.iter().position(|name| key.is(name)) else { return Ok(None) };
         let bit = 1_u64 << index;
@@ -102,6 +115,19 @@ impl Seen {
         self.0 |= bit;
         Ok(Some(names[index]))
     }
+}
+
+/// Whether case folding makes a key this name. Besides ASCII's letters, U+017F folds to `s` and U+212A to `k`.
+fn is_case_of(key: &str, name: &str) -> bool {
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(name);
+    }
+    let folded = |character: char| match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    key.chars().map(folded).eq(name.chars())
 }
 
 /// The walk, and what it has gathered.

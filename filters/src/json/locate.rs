@@ -24,6 +24,9 @@ enum Step<'a> {
 /// Longer keys, and those that are not plain names, could be a caller's data: they are not repeated in messages and logs.
 const LONGEST_NAME: usize = 40;
 
+/// Where a path is cut: deeper than any real place.
+const LONGEST_PATH: usize = 200;
+
 impl<'a> Locator<'a> {
     pub fn new(body: &'a [u8], limit: usize) -> Self {
         Locator { tokens: Tokens::new(body, limit).ok(), path: Vec::new() }
@@ -35,6 +38,10 @@ impl<'a> Locator<'a> {
         while self.tokens.as_ref().is_some_and(|tokens| tokens.at() <= offset) && self.step() {}
         let mut path = String::new();
         for step in &self.path {
+            if path.len() >= LONGEST_PATH {
+                path.push('…');
+                break;
+            }
             match step {
                 Step::Entered => {}
                 Step::Index(index) => path.push_str(&format!("[{index}]")),

@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         let mut signed = false;
         let mut seen = Seen::default();
         while let Some(key) = self.walk.key()? {
-            let Some(name) = seen.known(PART, key)? else {
+            let Some(name) = seen.listed(PART, key)? else {
                 self.content(role)?;
                 continue;
             };

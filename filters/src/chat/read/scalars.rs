@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
                 let mut options = StreamOptions::Without { first_member, empty: true };
                 let mut seen = Seen::default();
                 while let Some(key) = self.walk.key()? {
-                    if seen.known(&["include_usage"], key)?.is_some() {
+                    if seen.listed(&["include_usage"], key)?.is_some() {
                         let start = self.walk.value_start();
                         fields.usage_asked = self.boolean("must be true or false")?.unwrap_or(false);
                         options = StreamOptions::With(start..self.walk.at());
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         let (mut session, mut user) = (None, None);
         let mut seen = Seen::default();
         while let Some(key) = self.walk.key()? {
-            match seen.known(&["session_id", "user_id"], key)? {
+            match seen.listed(&["session_id", "user_id"], key)? {
                 Some("session_id") => session = self.loose_name()?,
                 // Claude Code writes account and session into it.
                 Some(_) => user = self.loose_name()?,
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
                 let mut id = Some(String::new());
                 let mut seen = Seen::default();
                 while let Some(key) = self.walk.key()? {
-                    if seen.known(&["id"], key)?.is_some() {
+                    if seen.listed(&["id"], key)?.is_some() {
                         id = self.loose_name()?.or(id);
                     } else {
                         self.walk.skip()?;

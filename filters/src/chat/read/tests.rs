@@ -326,6 +326,16 @@ fn bad_requests_say_what_to_write() {
             "stream_options.include_usage",
             "a second time",
         ),
+        // Other cases of a key that we read.
+        (Chat, with(r#""Messages":[]"#), InvalidRequest, "Messages", "write `messages`"),
+        (Chat, with(r#""me\u017f\u017fages":[]"#), InvalidRequest, "", "in case only"),
+        (
+            Chat,
+            message(r#"{"role":"user","CONTENT":"a"}"#),
+            InvalidRequest,
+            "messages[0].CONTENT",
+            "write `content`",
+        ),
         // JSON that is none, in fields that nobody reads too.
         (Chat, with(r#""x":[1,]"#), InvalidJson, "x[1]", "a value was expected"),
         (Chat, with(r#""x":"\ud800""#), InvalidJson, "x", "surrogate"),
@@ -349,8 +359,10 @@ fn bad_requests_say_what_to_write() {
         let rejection = Call::read(api, body.as_bytes(), ReadBounds::default()).expect_err(&body);
         assert_eq!(rejection.code, code, "{body}: {rejection}");
         assert!(rejection.message.contains(says), "{body}: {rejection}");
+        if says == "in case only" {
+            assert_eq!(rejection.param.as_deref(), Some("[*]"));
         // Deep nesting has a path too long to repeat here.
-        if says != "nested too deeply" {
+        } else if says != "nested too deeply" {
             assert_eq!(rejection.param.as_deref().unwrap_or_default(), param, "{body}: {rejection}");
         }
     }
@@ -363,6 +375,21 @@ fn duplicates_where_nobody_reads_pass() {
     let body =
         r#"{"model":"m","messages":[{"role":"user","content":"a","x":1,"x":2}],"logit_bias":{"1":1,"1":2}}"#;
     assert_eq!(call(Api::Chat, body).texts.len(), 1);
+}
+
+#[test]
+fn content_nests_as_deep_as_is_allowed() {
+    let nested = |depth: usize| {
+        let (open, close) = (r#"{"x":["#.repeat(depth / 2), "]}".repeat(depth / 2));
+        format!(r#"{{"model":"m","messages":[{{"role":"user","content":[{open}"deep"{close}]}}]}}"#)
+    };
+    let read = |depth: usize| {
+        let bounds = ReadBounds { max_depth: usize::MAX, ..ReadBounds::default() };
+        Call::read(Api::Chat, nested(depth).as_bytes(), bounds)
+    };
+    assert_eq!(read(ReadBounds::DEEPEST - 4).expect("deep, but not too deep").texts.len(), 1);
+    let rejection = read(100_000).expect_err("too deep");
+    assert!(rejection.code == Code::InvalidJson && rejection.message.len() < 500, "{rejection}");
 }
 
 #[test]

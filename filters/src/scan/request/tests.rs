@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -7,7 +9,7 @@ use crate::scan::{Direction, Finding, Profile, Switches};
 
 /// Of all rules one action, on words that no rule set of ours would miss or dispute.
 struct Bench {
-    rules: Rules,
+    rules: &'static Rules,
     action: fn(&str) -> Action,
 }
 
@@ -18,8 +20,12 @@ struct Outcome {
     findings: Vec<Finding>,
 }
 
+/// Compiled once: that takes longer than all the tests.
+static RULES: LazyLock<Rules> =
+    LazyLock::new(|| Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"));
+
 fn bench(action: fn(&str) -> Action) -> Bench {
-    Bench { rules: Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"), action }
+    Bench { rules: &RULES, action }
 }
 
 impl Bench {
@@ -32,7 +38,7 @@ impl Bench {
             self.rules.policy(Direction::Request, |rule| (self.action)(&rule.kind), Switches::default());
         let call = Call::read(api, body.as_bytes(), ReadBounds::default()).expect(body);
         let mut masker = Masker::new();
-        let screened = screen(&call, body.as_bytes(), &self.rules, &policy, &mut masker, options);
+        let screened = screen(&call, body.as_bytes(), self.rules, &policy, &mut masker, options);
         let audit = texts_for_audit(&call, body.as_bytes(), &screened, cap);
         let out = Outgoing { model: &call.model, usage: false, edits: screened.edits };
         let out = call.outgoing(&Bytes::copy_from_slice(body.as_bytes()), out);
@@ -248,7 +254,7 @@ fn other_bytes_than_those_read_are_refused() {
     let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect("valid");
     let policy = bench.rules.policy_of(&Profile::builtin("strict").expect("is built in"), Direction::Request);
     for other in [&b"{}"[..], b"", b"\xff"] {
-        let screened = screen(&call, other, &bench.rules, &policy, &mut Masker::new(), Options::default());
+        let screened = screen(&call, other, bench.rules, &policy, &mut Masker::new(), Options::default());
         assert_eq!(screened.rejection.map(|r| r.code), Some(Code::GuardrailFailed));
     }
 }
@@ -259,7 +265,7 @@ fn team_routes_speak_of_the_prompt() {
     let (chat, call) =
         crate::chat::predict(br#"{"prompt":"alice@corp.com"}"#, "m", ReadBounds::default()).expect("valid");
     let policy = bench.rules.policy(Direction::Request, |_| Action::Block, Switches::default());
-    let screened = screen(&call, &chat, &bench.rules, &policy, &mut Masker::new(), Options::default());
+    let screened = screen(&call, &chat, bench.rules, &policy, &mut Masker::new(), Options::default());
     let rejection = screened.rejection.expect("refused");
     assert_eq!(rejection.param.as_deref(), Some("prompt"));
 }
