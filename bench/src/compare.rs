@@ -4,6 +4,8 @@
 //! What is measured runs on one core, client and upstream on another. Every figure is the median over the rounds; in each round every
 //! subject gets the same load right after the other, so that what else the machine does hits all of them.
 
+mod scenario;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,8 +16,9 @@ use serde_json::{Value, json};
 use tokio::task::LocalSet;
 use tollgate_fake_upstream::{Fake, Options};
 
+use self::scenario::{Figures, Scenario, check, per_unit};
 use crate::Failure;
-use crate::load::{Outcome, Plan, Target, open_streams, quantile};
+use crate::load::{Outcome, Target, open_streams};
 use crate::prompt;
 use crate::report::{self, Budget, Row};
 use crate::subject::{self, Subject};
@@ -50,51 +53,6 @@ pub(crate) struct Arguments {
 
 const CHAT: &str = "/v1/chat/completions";
 const KEY: &str = "bench-key-of-the-load-client-0001";
-/// Words per stream and the time between them; see the fake upstream's model names.
-const STREAM: &str = "words:100:10ms";
-const WORDS: u64 = 100;
-const STREAMS: usize = 100;
-
-/// What one load cost one subject.
-#[derive(Debug, Clone, Copy, Default)]
-struct Figures {
-    cpu_us: f64,
-    request_cpu_us: f64,
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    first_ms: f64,
-    first_p99_ms: f64,
-}
-
-/// The loads of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Scenario {
-    Small,
-    Large,
-    Single,
-    /// One short stream at a time: what stands between upstream and client when nothing else does.
-    First,
-    Stream,
-}
-
-impl Scenario {
-    const ALL: [Scenario; 5] =
-        [Scenario::Small, Scenario::Large, Scenario::Single, Scenario::First, Scenario::Stream];
-
-    fn plan(self, target: &Target, time: Duration) -> Plan {
-        let (model, size, stream, concurrency) = match self {
-            Scenario::Small => ("words:20", 300, false, 64),
-            Scenario::Large => ("words:20", 32 * 1024, false, 64),
-            Scenario::Single => ("words:20", 300, false, 1),
-            Scenario::First => ("words:2", 300, true, 1),
-            Scenario::Stream => (STREAM, 300, true, STREAMS),
-        };
-        let body = Bytes::from(prompt::body(model, size, stream));
-        Plan { target: target.clone(), body, stream, concurrency, requests: 10_000_000, time }
-    }
-}
-
 struct Bench {
     direct: Target,
     bare: (Subject, Target),
@@ -223,24 +181,11 @@ impl Bench {
         cpu: &Cpu,
     ) -> Result<(), Failure> {
         check(outcome, scenario).map_err(|failure| format!("{name}: {failure}"))?;
-        let ms = |sorted: &[u32], share| quantile(sorted, share).map_or(0.0, |us| f64::from(us) / 1000.0);
-        let per = |time: Duration| time.as_secs_f64() * 1e6 / units(scenario, outcome);
-        let figures = Figures {
-            cpu_us: per(cpu.total()),
-            // Bare Pingora has no background work worth the name: all of it is request work.
-            request_cpu_us: per(if name == "gateway" { self.request_cpu(cpu) } else { cpu.total() }),
-            per_second: outcome.requests as f64 / outcome.took.as_secs_f64(),
-            p50_ms: ms(&outcome.latency, 0.5),
-            p99_ms: ms(&outcome.latency, 0.99),
-            first_ms: ms(&outcome.first_token, 0.5),
-            first_p99_ms: ms(&outcome.first_token, 0.99),
-        };
+        // Bare Pingora has no background work worth the name: all of it is request work.
+        let requests = if name == "gateway" { cpu.of_threads(&self.request_threads) } else { cpu.total() };
+        let figures = Figures::of(scenario, outcome, cpu.total(), requests);
         self.figures.entry((name, scenario)).or_default().push(figures);
         Ok(())
-    }
-
-    fn request_cpu(&self, cpu: &Cpu) -> Duration {
-        cpu.of_threads(&self.request_threads)
     }
 
     fn median(&self, name: &'static str, scenario: Scenario, of: fn(&Figures) -> f64) -> f64 {
@@ -358,31 +303,6 @@ impl Bench {
         }
         (object.into(), text)
     }
-}
-
-/// What a load's cost is divided by: requests, or words of streams.
-fn units(scenario: Scenario, outcome: &Outcome) -> f64 {
-    let units = if scenario == Scenario::Stream { outcome.words } else { outcome.requests };
-    units.max(1) as f64
-}
-
-fn per_unit(cpu: &Cpu, scenario: Scenario, outcome: &Outcome) -> Cpu {
-    let units = units(scenario, outcome);
-    Cpu(cpu.0.iter().map(|(name, used)| (name.clone(), used.div_f64(units))).collect())
-}
-
-/// A figure of a load that failed in part says nothing.
-fn check(outcome: &Outcome, scenario: Scenario) -> Result<(), Failure> {
-    if let Some(failure) = &outcome.failure {
-        return Err(
-            format!("{scenario:?}: {} requests failed, the first with: {failure}", outcome.failed).into()
-        );
-    }
-    if scenario == Scenario::Stream && outcome.words != outcome.requests * WORDS {
-        let expected = outcome.requests * WORDS;
-        return Err(format!("{scenario:?}: {} words came instead of {expected}", outcome.words).into());
-    }
-    Ok(())
 }
 
 fn write(arguments: &Arguments, rows: &[Row], threads: &Value) -> Result<PathBuf, Failure> {
