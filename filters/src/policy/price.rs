@@ -108,12 +108,10 @@ impl Prices {
     /// This list, with `base` for the models that it does not price.
     #[must_use]
     pub fn over(mut self, base: &Prices) -> Prices {
-        for (name, model) in &base.exact {
-            // An operator's glob means all that it matches; a built-in name must not slip past it.
-            if self.lookup(name).is_none() {
-                self.exact.insert(name.clone(), *model);
-            }
-        }
+        // An operator's glob or undated name means all that it matches; a built-in name must not slip past it. Decided by this
+        // list alone, before any of the other's entries are in it.
+        let missing: Vec<_> = base.exact.iter().filter(|(name, _)| self.lookup(name).is_none()).collect();
+        self.exact.extend(missing.into_iter().map(|(name, model)| (name.clone(), *model)));
         for (glob, model) in &base.globs {
             if !self.globs.iter().any(|(mine, _)| mine == glob) {
                 self.globs.push((glob.clone(), *model));

