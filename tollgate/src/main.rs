@@ -1,4 +1,7 @@
 // Replaced when the process is wired: this dispatches what stands alone.
+#[allow(dead_code, reason = "for `serve`")]
+mod adapters;
+mod audit;
 mod check;
 mod cli;
 mod config;
@@ -20,7 +23,8 @@ fn main() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Key(command) => key::run(&command),
         Command::Scan(args) => scan::run(&args),
-        Command::Serve(_) | Command::Demo(_) | Command::Audit(_) => {
+        Command::Audit(command) => audit::run(&command),
+        Command::Serve(_) | Command::Demo(_) => {
             eprintln!("not wired yet");
             ExitCode::FAILURE
         }

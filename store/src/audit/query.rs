@@ -1,5 +1,7 @@
 //! Reading back: the last events, events by filter, every record for verification, gaps.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 use tollgate_filters::audit::Timestamp;
@@ -42,6 +44,26 @@ impl AuditStore {
     /// Those that match and arrived after `id`, in the order of arrival.
     pub fn after(&mut self, id: i64, filter: &Filter, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         self.select(filter, Some(id), "ASC", limit)
+    }
+
+    /// Which of these `event_id`s are in the store.
+    pub fn known(&mut self, event_ids: &[&str]) -> Result<HashSet<String>, StoreError> {
+        let mut known = HashSet::new();
+        for ids in event_ids.chunks(IDS) {
+            let mut query =
+                QueryBuilder::<Sqlite>::new("SELECT event_id FROM audit_events WHERE event_id IN (");
+            let mut list = query.separated(", ");
+            for id in ids {
+                list.push_bind(*id);
+            }
+            query.push(")");
+            known.extend(
+                self.database.run(async |connection| {
+                    query.build_query_scalar::<String>().fetch_all(connection).await
+                })?,
+            );
+        }
+        Ok(known)
     }
 
     pub fn gaps(&mut self) -> Result<Vec<GapRow>, StoreError> {
@@ -128,3 +150,6 @@ fn gap(row: &SqliteRow) -> Result<GapRow, sqlx::Error> {
         reported_by: row.try_get("reported_by")?,
     })
 }
+
+/// Values per statement, far below SQLite's 32 766.
+const IDS: usize = 1_000;

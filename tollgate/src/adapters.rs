@@ -1,0 +1,49 @@
+//! The data plane's traits, filled with the store: here, because neither crate knows the other.
+
+use std::ops::Range;
+
+use tollgate_filters::audit::Sealed;
+use tollgate_proxy::audit::{Abandoned, Spool, SpoolError};
+use tollgate_store::StoreError;
+
+/// The SQLite spool as the audit thread uses it.
+pub(crate) struct SpoolAdapter(tollgate_store::Spool);
+
+impl SpoolAdapter {
+    pub(crate) fn new(spool: tollgate_store::Spool) -> SpoolAdapter {
+        SpoolAdapter(spool)
+    }
+}
+
+impl Spool for SpoolAdapter {
+    fn identity(&self) -> &str {
+        self.0.identity()
+    }
+
+    fn abandoned(&self) -> Vec<Abandoned> {
+        let abandoned = self.0.abandoned().iter();
+        abandoned
+            .map(|earlier| Abandoned { instance: earlier.instance.clone(), ranges: earlier.ranges.clone() })
+            .collect()
+    }
+
+    fn abandoned_reported(&mut self) -> Result<(), SpoolError> {
+        self.0.abandoned_reported().map_err(failed)
+    }
+
+    fn take_block(&mut self, n: u64) -> Result<Range<u64>, SpoolError> {
+        self.0.take_block(n).map_err(failed)
+    }
+
+    fn append(&mut self, batch: &[Sealed]) -> Result<(), SpoolError> {
+        self.0.append(batch).map_err(failed)
+    }
+
+    fn close(&mut self, next: u64) -> Result<(), SpoolError> {
+        self.0.close(next).map_err(failed)
+    }
+}
+
+fn failed(error: StoreError) -> SpoolError {
+    SpoolError(Box::new(error))
+}
