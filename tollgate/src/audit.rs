@@ -33,6 +33,10 @@ pub(crate) fn run(command: &AuditCommand) -> ExitCode {
         Ok(state_dir) => state_dir,
         Err(code) => return code,
     };
+    if !Trail::open(&state_dir).exists() {
+        eprintln!("tollgate: {} holds no audit trail: is it the gateway's state_dir?", state_dir.display());
+        return ExitCode::FAILURE;
+    }
     let mut out = io::stdout().lock();
     let done = match command {
         AuditCommand::Tail { lines, follow, json, .. } => {

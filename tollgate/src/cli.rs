@@ -117,9 +117,9 @@ pub(crate) enum AuditCommand {
     },
 }
 
-/// Which store to look into.
+/// Which store to look into; with both, the state directory. Both may come from the environment.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(crate) struct AuditPlace {
     /// The configuration file, for its state_dir
     #[arg(short, long, value_name = "FILE", env = "TOLLGATE_CONFIG")]

@@ -46,6 +46,10 @@ impl Trail {
         Trail { state_dir: state_dir.to_owned() }
     }
 
+    pub(super) fn exists(&self) -> bool {
+        self.state_dir.join(DATABASE_FILE).exists() || self.state_dir.join("spool").exists()
+    }
+
     /// The newest `limit` records that match.
     pub(super) fn newest(&mut self, filter: &Filter, limit: usize) -> io::Result<Part> {
         // The spool first: what is moved meanwhile is met twice, and not missed.
