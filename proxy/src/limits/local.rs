@@ -120,15 +120,14 @@ impl LocalLimits {
                 picks.iter().filter_map(|pick| table.refusal(pick, ask)).max_by_key(rank)
             {
                 for pick in &picks {
-                    if let Some(slot) = table.slot(pick.place) {
-                        slot.stand(&mut standing, ask.now);
-                    }
+                    let fresh = &mut Slot::default();
+                    table.slot(pick.place).unwrap_or(fresh).stand(pick.rule, &mut standing, ask.now);
                 }
                 refusal.standing = standing;
                 return Err(Refused::Over(Box::new(refusal)));
             }
             for pick in &picks {
-                table.charge(pick, ask).stand(&mut standing, ask.now);
+                table.charge(pick, ask).stand(pick.rule, &mut standing, ask.now);
             }
             places = picks.iter().map(|pick| pick.place).collect();
         }
@@ -256,8 +255,8 @@ impl Slot {
             && full(&self.tokens, &self.token_shape)
     }
 
-    /// Puts this slot's levels into `standing` where they are the tightest so far.
-    fn stand(&self, standing: &mut Standing, now: u64) {
+    /// Puts this slot's levels under `rule` into `standing` where they are the tightest so far.
+    fn stand(&self, rule: &Rule, standing: &mut Standing, now: u64) {
         let tighten = |level: &mut Option<Level>, bucket: &Bucket, shape: &Option<Shape>| {
             let Some(shape) = shape else { return };
             let remaining = bucket.remaining(shape, now);
@@ -266,8 +265,8 @@ impl Slot {
                 *level = Some(Level { limit: shape.capacity(), remaining, reset });
             }
         };
-        tighten(&mut standing.requests, &self.requests, &self.request_shape);
-        tighten(&mut standing.tokens, &self.tokens, &self.token_shape);
+        tighten(&mut standing.requests, &self.requests, &rule.requests);
+        tighten(&mut standing.tokens, &self.tokens, &rule.tokens);
     }
 }
 

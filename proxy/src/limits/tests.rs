@@ -251,6 +251,8 @@ fn refusals_say_which_and_how_long() {
         let held: Vec<_> = (0..before).map(|_| reserve(&backend, &rules, &ask).expect("fits")).collect();
         let refused = refusal(reserve(&backend, &rules, &ask));
         assert_eq!((refused.what, refused.wait.as_secs(), refused.impossible), expect);
+        let Standing { requests, tokens } = refused.standing;
+        assert!(requests.or(tokens).is_some() || refused.what == What::Concurrency, "a 429 has its headers");
         let rejection = Refused::Over(Box::new(refused)).rejection();
         assert_eq!(rejection.code, Code::RateLimitExceeded);
         assert!(rejection.message.contains(words), "{}", rejection.message);

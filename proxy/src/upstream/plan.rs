@@ -78,10 +78,16 @@ impl Plan {
         events: Arc<dyn UpstreamEvents>,
     ) -> Result<Plan, Rejection> {
         let scope = want.organization;
-        // What a sticky provider keeps is of use only if the request comes back to that provider.
-        let keeps = model.all_targets().any(|target| target.provider.ring.is_some());
         let together = want.session.or(want.user).or(want.key);
-        let host_key = keeps.then(|| StickyKey::new(scope, together.unwrap_or(want.application)));
+        // What a sticky provider keeps is of use only if the request comes back to that provider and host. Only responses are
+        // kept; elsewhere a session is worth keeping together (its prefix is cached there), but a whole user or key is not.
+        let keeps = model.all_targets().any(|target| target.provider.ring.is_some());
+        let kept_by = match want.api {
+            Api::Responses => together.or(Some(want.application)),
+            _ if want.stateful => together.or(Some(want.application)),
+            _ => want.session,
+        };
+        let host_key = kept_by.filter(|_| keeps).map(|text| StickyKey::new(scope, text));
         let variant_key = match model.sticky {
             Some(StickyBy::Session) => together,
             Some(StickyBy::User) => want.user.or(want.key),

@@ -306,6 +306,14 @@ fn stateful_requests_stay_with_one_host_or_are_refused() {
     };
     let home = first(0, false);
     assert!((0..30).all(|seed| first(seed, seed % 2 == 0) == home));
+    let spread = |want: Want<'static>| {
+        let first =
+            |seed| plan(&fleet, "m", &Want { seed, ..want }).next(S).expect("a host").address().port();
+        (0..30).map(first).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let chat = Want { api: Api::Chat, stateful: false, ..want };
+    assert_eq!(spread(chat), 3, "no upstream keeps a chat: one key's calls are spread");
+    assert_eq!(spread(Want { session: Some("s1"), ..chat }), 1, "a session's are not");
     // The host that keeps the conversation fails: another one could not go on with it.
     assert_eq!(order(&fleet, "m", &want, SERVER_ERROR, S).len(), 1);
     assert_eq!(order(&fleet, "m", &Want { stateful: false, ..want }, SERVER_ERROR, S).len(), 3);
