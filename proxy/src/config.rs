@@ -4,6 +4,7 @@
 //! reports every error at once, each with its key path. Secrets are [`Secret`]s: they never appear in `Debug` output.
 
 mod build;
+mod change;
 pub mod raw;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use build::Files;
+pub use change::Change;
 pub use tollgate_filters::conf::Rate;
 use tollgate_filters::conf::{Problem, Secret};
 use tollgate_filters::identity::Role;
@@ -55,7 +57,7 @@ pub struct Listener {
     pub cors: Option<Cors>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
     pub cert: PathBuf,
     pub key: PathBuf,

@@ -39,6 +39,7 @@ pub struct Config {
     pub state_dir: String,
     /// Threads, shutdown, reload by file change.
     #[serde(default)]
+    #[schemars(extend("x-reload" = "at the next start"))]
     pub process: Process,
     /// What may be in flight. Past any of these a request is refused at once; there is no queue without end.
     #[serde(default)]

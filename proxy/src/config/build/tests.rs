@@ -1,4 +1,5 @@
 use serde_json::{Value, json};
+use tollgate_filters::conf::Problem;
 
 use super::super::{BaseUrl, Config, KeySecret, KeySource};
 use super::{Files, url};
@@ -319,4 +320,40 @@ fn base_urls() {
     assert_eq!(authority("https://h:443"), "h");
     assert_eq!(authority("http://h:443"), "h:443");
     assert_eq!(authority("https://[::1]/"), "[::1]");
+}
+
+#[test]
+fn what_a_reload_cannot_take_over() {
+    let before = built(|_| {}).expect("right");
+    let tls = json!({"cert": "c", "key": "k"});
+    let table = [
+        ("/listeners/0/address", json!("127.0.0.1:1"), "refused", "listeners[0].address"),
+        ("/listeners/-", json!({"address": "127.0.0.1:2"}), "refused", "listeners"),
+        ("/listeners/0/tls", tls.clone(), "refused", "listeners[0].tls"),
+        ("/listeners/0/h2c", json!(true), "refused", "listeners[0].h2c"),
+        ("/listeners/0/trusted_proxies", json!(["10.0.0.0/8"]), "taken over", ""),
+        ("/admin", json!({"address": "127.0.0.1:3"}), "refused", "admin.address"),
+        ("/admin", json!({"tls": tls}), "refused", "admin.tls"),
+        ("/admin", json!({"token_hash": "ab".repeat(32)}), "taken over", ""),
+        ("/state_dir", json!("/elsewhere"), "refused", "state_dir"),
+        ("/process", json!({"drain": "1s"}), "later", "process.drain"),
+        ("/audit", json!({"queue": 7}), "later", "audit.queue"),
+        ("/audit", json!({"content": "off"}), "taken over", ""),
+        ("/telemetry", json!({"level": "debug"}), "later", "telemetry.level"),
+        ("/limits/0/requests", json!("1/s"), "taken over", ""),
+    ];
+    for (pointer, value, expect, path) in table {
+        let after = built(|file| set(file, pointer, value.clone())).expect("right");
+        let change = before.change_to(&after);
+        let paths = |problems: &[Problem]| -> Vec<String> {
+            problems.iter().map(|problem| problem.path.to_string()).collect()
+        };
+        let got = (paths(&change.refused), paths(&change.later));
+        let expect = match expect {
+            "refused" => (vec![path.to_owned()], vec![]),
+            "later" => (vec![], vec![path.to_owned()]),
+            _ => (vec![], vec![]),
+        };
+        assert_eq!(got, expect, "{pointer} = {value}");
+    }
 }

@@ -68,6 +68,7 @@ pub struct Telemetry {
     #[schemars(extend("x-reload" = "at the next start"))]
     pub log: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, also by module: `info,tollgate_proxy=debug`.
+    #[schemars(extend("x-reload" = "at the next start"))]
     pub level: String,
     /// The organisation as a label of metrics; as many series as there are organisations.
     pub org_label: bool,
