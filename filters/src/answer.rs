@@ -7,17 +7,21 @@ mod arguments;
 mod chat;
 mod core;
 mod fault;
-#[allow(dead_code, reason = "surfaces still to come use the rest")]
 mod lanes;
-#[allow(dead_code, reason = "surfaces still to come use the rest")]
+mod messages;
+mod plain;
+mod responses;
 mod splice;
-#[allow(dead_code, reason = "surfaces still to come use the rest")]
+mod texts;
 mod usage;
 
 use std::sync::Arc;
 
 use self::chat::Chat;
 use self::core::{Core, Halt, Seen};
+use self::messages::Messages;
+use self::plain::Plain;
+use self::responses::Responses;
 use crate::chat::{Api, Usage};
 use crate::frames::{self, Decoder, Frame};
 use crate::scan::{Masker, Policy, Rules};
@@ -126,6 +130,7 @@ pub enum FaultKind {
 pub struct Pipeline {
     core: Core,
     surface: Surface,
+    plain: Plain,
     form: Form,
     decoder: Decoder,
     /// The step that ended this attempt's answer: later bytes change nothing.
@@ -135,6 +140,8 @@ pub struct Pipeline {
 /// The state of one surface's stream.
 enum Surface {
     Chat(Box<Chat>),
+    Responses(Box<Responses>),
+    Messages(Box<Messages>),
     /// Nothing here is ever a stream.
     None,
 }
@@ -142,6 +149,7 @@ enum Surface {
 impl Pipeline {
     pub fn new(options: Options, masker: Masker) -> Pipeline {
         Pipeline {
+            plain: Plain::default(),
             form: Form::Opaque,
             decoder: Decoder::new(options.max_event),
             surface: Surface::new(options.api),
@@ -155,6 +163,7 @@ impl Pipeline {
     pub fn begin(&mut self, form: Form) {
         self.form = form;
         self.decoder = Decoder::new(self.core.options.max_event);
+        self.plain = Plain::default();
         self.over = None;
         if !self.has_content() {
             self.core.restart();
@@ -172,7 +181,8 @@ impl Pipeline {
                 self.decoder.feed(bytes);
                 self.pass_frames()
             }
-            Form::Plain | Form::Opaque => {
+            Form::Plain => step_of(self.plain.push(&mut self.core, bytes)),
+            Form::Opaque => {
                 if !bytes.is_empty() {
                     self.core.outlet.commit();
                 }
@@ -191,17 +201,28 @@ impl Pipeline {
         }
         let step = match self.form {
             Form::Events => self.finish_events(),
-            Form::Plain | Form::Opaque => Step::Done,
+            Form::Plain => step_of(self.plain.end(&mut self.core)),
+            Form::Opaque => Step::Done,
         };
         self.core.outlet.release(out);
         self.end_with(step)
     }
 
     /// Ends the answer with an error inside the body, in the surface's form. Held text is thrown away and counted.
+    ///
+    /// A plain answer of which something has left cannot say anything any more: nothing is written, break the connection.
     pub fn fail(&mut self, rejection: &Rejection, request_id: &str, out: &mut Vec<u8>) {
         self.core.lanes.discard();
+        match self.form {
+            Form::Events => self.surface.fail(&mut self.core, rejection, request_id),
+            // Nothing can be said inside half a document: the connection has to break.
+            Form::Plain | Form::Opaque if self.has_content() => {}
+            Form::Plain | Form::Opaque => {
+                let body = rejection.body(self.core.options.api.error_form(), request_id);
+                self.core.outlet.ready = body;
+            }
+        }
         self.core.outlet.commit();
-        self.surface.fail(&mut self.core, rejection, request_id);
         self.core.outlet.release(out);
         self.over = Some(Step::Done);
     }
@@ -303,13 +324,17 @@ impl Surface {
         match api {
             Api::Chat => Surface::Chat(Box::new(Chat::new(false))),
             Api::Completions => Surface::Chat(Box::new(Chat::new(true))),
-            _ => Surface::None,
+            Api::Responses => Surface::Responses(Box::default()),
+            Api::Messages => Surface::Messages(Box::default()),
+            Api::Embeddings | Api::CountTokens => Surface::None,
         }
     }
 
     fn event(&mut self, core: &mut Core, event: frames::Event<'_>) -> Result<Seen, Halt> {
         match self {
             Surface::Chat(chat) => chat.event(core, event),
+            Surface::Responses(responses) => responses.event(core, event),
+            Surface::Messages(messages) => messages.event(core, event),
             Surface::None => Err(Fault::new(FaultKind::Malformed, "a stream where none can be").into()),
         }
     }
@@ -317,6 +342,8 @@ impl Surface {
     fn end(&mut self, core: &mut Core) -> Result<Seen, Halt> {
         match self {
             Surface::Chat(chat) => chat.end(core),
+            Surface::Responses(responses) => responses.end(core),
+            Surface::Messages(messages) => messages.end(core),
             Surface::None => Ok(Seen::Last),
         }
     }
@@ -324,6 +351,8 @@ impl Surface {
     fn fail(&mut self, core: &mut Core, rejection: &Rejection, request_id: &str) {
         let form = core.options.api.error_form();
         match self {
+            Surface::Responses(responses) => responses.fail(core, rejection, request_id),
+            Surface::Messages(messages) => messages.fail(core, rejection, request_id),
             Surface::Chat(_) | Surface::None => {
                 let body = rejection.body(form, request_id);
                 core.outlet.write(None, |out| out.extend_from_slice(&body));

@@ -107,8 +107,9 @@ impl Lanes {
         &self.masker
     }
 
-    pub(super) fn masker_mut(&mut self) -> &mut Masker {
-        &mut self.masker
+    /// While quiet, findings are not counted: the texts given now were given before.
+    pub(super) fn set_quiet(&mut self, quiet: bool) {
+        self.masker.set_quiet(quiet);
     }
 
     pub(super) fn held(&self) -> usize {
@@ -170,9 +171,9 @@ impl Lanes {
             .min_by_key(|key| (key.index, key.sub))
     }
 
-    /// Whether ending the lane whole and ending it cut short may differ.
-    pub(super) fn holds(&self, key: Key) -> bool {
-        self.open.iter().any(|lane| lane.key == key && lane.reader.held() > 0)
+    /// Whether a lane holds something, of those for which `wanted` holds: then whole and cut short may differ.
+    pub(super) fn holds(&self, wanted: impl Fn(Key) -> bool) -> bool {
+        self.open.iter().any(|lane| wanted(lane.key) && lane.reader.held() > 0)
     }
 
     /// A whole text at once.

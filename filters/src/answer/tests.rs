@@ -1,6 +1,9 @@
 //! Whole answers, cut everywhere. Each surface's transcripts and tables stand in a file of their own.
 
 mod chat;
+mod messages;
+mod plain;
+mod responses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,8 +92,8 @@ fn push_all<'a>(options: &Options, form: Form, chunks: impl IntoIterator<Item = 
 pub(super) fn run(options: &Options, form: Form, input: &str) -> Got {
     let input = input.as_bytes();
     let whole = push_all(options, form, [input]);
-    // Long answers repeat themselves: a thousand places meet every kind of cut.
-    for at in (1..input.len()).step_by(1 + input.len() / 1000) {
+    // Long answers repeat themselves: some hundred places, odd steps apart, meet every kind of cut.
+    for at in (1..input.len()).step_by(1 + input.len() / 300) {
         let (left, right) = input.split_at(at);
         assert_eq!(push_all(options, form, [left, right]), whole, "split at {at}");
     }

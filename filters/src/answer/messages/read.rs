@@ -1,0 +1,99 @@
+//! One event of an Anthropic stream, read where it lies.
+
+use std::ops::Range;
+
+use crate::answer::core::MAX_DEPTH;
+use crate::answer::texts::{Texts, is_no_text};
+use crate::answer::usage::Counts;
+use crate::json::{Invalid, Value, Walk};
+
+/// What of an event matters here, as spans of its data. Used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) kind: String,
+    pub(super) index: u32,
+    /// `type` of the delta or of the content block.
+    pub(super) inner: String,
+    /// Strings directly in the delta or block: the texts of lanes.
+    pub(super) fields: Vec<Field>,
+    /// Texts anywhere else.
+    pub(super) texts: Texts,
+    /// Of `stop_reason`, where it is a string.
+    pub(super) stop_reason: Option<Range<usize>>,
+    pub(super) model: Option<Range<usize>>,
+    pub(super) error: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: String,
+    /// Of the literal, quotes included.
+    pub(super) span: Range<usize>,
+}
+
+impl Read {
+    /// Reads `data`, forgetting the last event. Counts are running totals: what is reported replaces what was.
+    pub(super) fn read(&mut self, data: &str, counts: &mut Counts) -> Result<(), Invalid> {
+        self.kind.clear();
+        self.inner.clear();
+        self.fields.clear();
+        self.texts.clear();
+        self.index = 0;
+        (self.stop_reason, self.model, self.error) = (None, None, false);
+        let mut walk = Walk::over(data, MAX_DEPTH)?;
+        let value = walk.value()?;
+        if !matches!(value, Value::Object) {
+            walk.finish(&value)?;
+            return walk.end();
+        }
+        while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            match (&*key.decode(), value) {
+                ("type", Value::String(text)) => self.kind.push_str(&text.decode()),
+                ("index", Value::Number(number)) => self.index = number.parse().unwrap_or(0),
+                ("delta" | "content_block", Value::Object) => self.read_inner(&mut walk)?,
+                ("message", Value::Object) => self.read_message(&mut walk, counts)?,
+                ("usage", Value::Object) => counts.read(&mut walk)?,
+                ("error", Value::Object | Value::String(_)) => {
+                    self.error = true;
+                    walk.finish(&value)?;
+                }
+                (name, value) => self.texts.collect_member(&mut walk, name, value, begins)?,
+            }
+        }
+        walk.end()
+    }
+
+    fn read_inner(&mut self, walk: &mut Walk<'_>) -> Result<(), Invalid> {
+        while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            match (&*key.decode(), value) {
+                ("type", Value::String(text)) => self.inner.push_str(&text.decode()),
+                ("stop_reason", Value::String(text)) => self.stop_reason = Some(text.span()),
+                // It is one of the caller's own.
+                ("stop_sequence", Value::String(_)) => {}
+                (name, Value::String(text)) if !is_no_text(name) => {
+                    self.fields.push(Field { name: name.to_owned(), span: text.span() });
+                }
+                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_message(&mut self, walk: &mut Walk<'_>, counts: &mut Counts) -> Result<(), Invalid> {
+        while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            match (&*key.decode(), value) {
+                ("usage", Value::Object) => counts.read(walk)?,
+                ("model", Value::String(text)) => self.model = Some(text.span()),
+                ("content", value) => self.texts.collect_member(walk, "content", value, begins)?,
+                (_, value) => walk.finish(&value)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! One plain answer, read where it lies.
+
+use std::ops::Range;
+
+use crate::answer::core::MAX_DEPTH;
+use crate::answer::texts::Texts;
+use crate::answer::usage::Counts;
+use crate::chat::Api;
+use crate::json::{Invalid, Value, Walk};
+
+/// What of an answer matters here, as spans of its body.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    pub(super) texts: Texts,
+    /// Choices, output items or content blocks.
+    pub(super) units: Vec<Unit>,
+    /// Of what stands between the brackets around them.
+    pub(super) inside: Option<Range<usize>>,
+    /// First piece that belongs to none of them.
+    pub(super) beside: usize,
+    pub(super) counts: Counts,
+    /// Value of `stop_reason` (Anthropic) or `status` (Responses).
+    pub(super) end: Option<Range<usize>>,
+    pub(super) model: Option<Range<usize>>,
+    pub(super) has_metadata: bool,
+    pub(super) error: bool,
+    /// Offset of the closing brace; 0 if the answer is no object.
+    pub(super) brace: usize,
+    pub(super) is_empty: bool,
+}
+
+/// A choice, output item or content block.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    pub(super) span: Range<usize>,
+    pub(super) pieces: Range<usize>,
+    pub(super) tokens: Range<usize>,
+    /// `type` of an item or block.
+    pub(super) kind: String,
+    /// Value of a choice's `finish_reason`, or of an item's `status`.
+    pub(super) end: Option<Range<usize>>,
+    /// Values of `tool_calls` and `function_call`.
+    pub(super) calls: Vec<Range<usize>>,
+}
+
+impl Whole {
+    pub(super) fn read(api: Api, data: &str) -> Result<Whole, Invalid> {
+        let mut whole = Whole::default();
+        let mut walk = Walk::over(data, MAX_DEPTH)?;
+        let value = walk.value()?;
+        if !matches!(value, Value::Object) {
+            walk.finish(&value)?;
+            walk.end()?;
+            return Ok(whole);
+        }
+        let list = match api {
+            Api::Responses => "output",
+            Api::Messages => "content",
+            _ => "choices",
+        };
+        whole.is_empty = true;
+        let mut apart = Texts::default();
+        while let Some(key) = walk.key()? {
+            whole.is_empty = false;
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            match (&*key.decode(), value) {
+                (name, Value::Array) if name == list => whole.read_list(&mut walk, api, list, begins)?,
+                ("usage", Value::Object) => whole.counts.read(&mut walk)?,
+                ("error", Value::Object | Value::String(_)) => {
+                    whole.error = true;
+                    walk.finish(&value)?;
+                }
+                ("model", Value::String(text)) => whole.model = Some(text.span()),
+                ("stop_reason" | "status", Value::String(text)) => whole.end = Some(text.span()),
+                ("object" | "type", Value::String(text)) => whole.error |= text.is("error"),
+                ("output_text", value) => apart.collect_member(&mut walk, "output_text", value, begins)?,
+                ("metadata", value) => {
+                    whole.has_metadata = true;
+                    walk.finish(&value)?;
+                }
+                (_, value) => walk.finish(&value)?,
+            }
+        }
+        whole.brace = walk.at() - 1;
+        whole.beside = whole.texts.pieces.len();
+        whole.texts.pieces.append(&mut apart.pieces);
+        walk.end()?;
+        Ok(whole)
+    }
+
+    fn read_list(&mut self, walk: &mut Walk<'_>, api: Api, list: &str, begins: usize) -> Result<(), Invalid> {
+        while walk.element()? {
+            let (first, tokens) = (self.texts.pieces.len(), self.texts.tokens.len());
+            let start = walk.value_start();
+            self.texts.locate(&format!("{list}[{}]", self.units.len()));
+            let mut unit = Unit::default();
+            let value = walk.value()?;
+            match value {
+                Value::Object => self.read_unit(walk, api, &mut unit)?,
+                value => walk.finish(&value)?,
+            }
+            unit.span = start..walk.at();
+            unit.pieces = first..self.texts.pieces.len();
+            unit.tokens = tokens..self.texts.tokens.len();
+            self.units.push(unit);
+        }
+        self.inside = Some(begins + 1..walk.at() - 1);
+        Ok(())
+    }
+
+    fn read_unit(&mut self, walk: &mut Walk<'_>, api: Api, unit: &mut Unit) -> Result<(), Invalid> {
+        let choices = matches!(api, Api::Chat | Api::Completions);
+        while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            match (&*key.decode(), value) {
+                ("finish_reason", value) if choices => {
+                    walk.finish(&value)?;
+                    unit.end = Some(begins..walk.at());
+                }
+                ("message", Value::Object) if choices => self.read_message(walk, unit)?,
+                ("text" | "logprobs" | "token_ids", value) if choices => {
+                    let name = key.decode();
+                    self.texts.collect_member(walk, &name, value, begins)?;
+                }
+                (_, value) if choices => walk.finish(&value)?,
+                ("type", Value::String(text)) => unit.kind.push_str(&text.decode()),
+                ("status", Value::String(text)) => unit.end = Some(text.span()),
+                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_message(&mut self, walk: &mut Walk<'_>, unit: &mut Unit) -> Result<(), Invalid> {
+        let place = format!("choices[{}].message", self.units.len());
+        self.texts.locate(&place);
+        while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
+            let value = walk.value()?;
+            let name = key.decode();
+            self.texts.collect_member(walk, &name, value, begins)?;
+            if matches!(&*name, "tool_calls" | "function_call") {
+                unit.calls.push(begins..walk.at());
+            }
+        }
+        self.texts.locate(&format!("choices[{}]", self.units.len()));
+        Ok(())
+    }
+}

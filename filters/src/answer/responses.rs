@@ -1,0 +1,327 @@
+//! Streams of `/v1/responses`. (<https://platform.openai.com/docs/api-reference/responses-streaming>)
+//!
+//! The same text stands in its deltas, in `*.done`, in `content_part.done`, in `output_item.done` and in the response that ends
+//! the stream. The deltas go through a lane; every repetition is scanned whole, with the same result, and counted once.
+
+mod read;
+mod write;
+
+use read::Read;
+pub(super) use write::incomplete;
+
+use super::core::{Core, Halt, Seen};
+use super::lanes::{Field, Inside, Key, Passed};
+use super::texts::{inner, pass_all, pass_piece};
+use super::{Fault, FaultKind};
+use crate::frames::Event;
+use crate::scan::End;
+
+/// The state of one stream.
+#[derive(Default)]
+pub(super) struct Responses {
+    read: Read,
+    /// What lanes have in common, by the types of their deltas: what [`Field::Other`] counts.
+    kinds: Vec<String>,
+    /// Lanes that have been opened, with what a delta made here must repeat.
+    known: Vec<Known>,
+    /// Events put off until it is known whether the item's text was cut short.
+    deferred: Vec<Vec<u8>>,
+    deferred_index: u32,
+    /// Output items that ended, and how.
+    ends: Vec<(u32, End)>,
+    /// The first `response` of the stream, for the one that ends it by policy.
+    response: Vec<u8>,
+    /// What the next event is numbered; `None`: the stream has no numbers.
+    next: Option<u64>,
+    current: Option<Key>,
+}
+
+struct Known {
+    key: Key,
+    /// Literal of `item_id`.
+    item_id: Box<str>,
+    part: Option<&'static str>,
+}
+
+/// Most events that wait for their item's end.
+const MAX_DEFERRED: usize = 8;
+
+/// Most texts, of all items and parts, in one answer.
+const MAX_KNOWN: usize = 4096;
+
+/// Largest `response` that is kept for an end by policy.
+const MAX_RESPONSE: usize = 256 << 10;
+
+impl Responses {
+    pub(super) fn event(&mut self, core: &mut Core, event: Event<'_>) -> Result<Seen, Halt> {
+        let data = event.data.trim_ascii();
+        if data == b"[DONE]" {
+            return self.end(core);
+        }
+        if data.is_empty() || event.name == Some(b"ping") {
+            return Ok(Seen::More);
+        }
+        let result = self.take(core, data, event.name == Some(b"error"));
+        match result {
+            Err(Halt::Blocked) => {
+                self.stop(core);
+                Ok(Seen::Stopped)
+            }
+            other => other,
+        }
+    }
+
+    /// The end of the body comes too early if it comes here: the terminal event ended the answer before.
+    pub(super) fn end(&mut self, _core: &mut Core) -> Result<Seen, Halt> {
+        Err(Fault::new(FaultKind::Truncated, "the stream ended without response.completed").into())
+    }
+
+    fn take(&mut self, core: &mut Core, data: &[u8], named_error: bool) -> Result<Seen, Halt> {
+        let text = self.read_event(core, data)?;
+        if self.read.error || named_error || matches!(&*self.read.kind, "error" | "response.failed") {
+            return Err(Fault::read(data).into());
+        }
+        if self.must_wait(core) {
+            self.deferred_index = self.read.output_index;
+            self.deferred.push(data.to_vec());
+            return Ok(Seen::More);
+        }
+        if !self.deferred.is_empty() {
+            self.settle_deferred(core, text)?;
+            self.read_event(core, data)?;
+        }
+        self.pass(core, text)
+    }
+
+    fn read_event<'a>(&mut self, core: &mut Core, data: &'a [u8]) -> Result<&'a str, Halt> {
+        core.splice.clear();
+        self.current = None;
+        let read =
+            std::str::from_utf8(data).ok().map(|text| (text, self.read.read(text, &mut core.meter.counts)));
+        match read {
+            Some((text, Ok(()))) => Ok(text),
+            _ => Err(Fault::new(FaultKind::Malformed, "an event is not JSON").into()),
+        }
+    }
+
+    /// Whether this event ends a text of which something is still held, or repeats one whose end waits already.
+    fn must_wait(&self, core: &Core) -> bool {
+        let index = self.read.output_index;
+        if self.deferred.len() >= MAX_DEFERRED || !self.read.kind.ends_with(".done") {
+            return false;
+        }
+        if self.read.kind == "response.output_item.done" {
+            return false;
+        }
+        if !self.deferred.is_empty() {
+            return index == self.deferred_index;
+        }
+        core.lanes.holds(|key| key.index == index)
+    }
+
+    /// This event says how the item of the waiting ones ended.
+    fn settle_deferred(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        let status = self.read.status.as_ref().map(|status| inner(&text[status.clone()]));
+        let tells = self.read.kind == "response.output_item.done"
+            && self.read.output_index == self.deferred_index
+            || self.read.kind == "response.incomplete";
+        let end = if tells && status.as_deref() == Some("incomplete") { End::CutShort } else { End::Whole };
+        self.ended(self.deferred_index, end);
+        for data in std::mem::take(&mut self.deferred) {
+            let text = self.read_event(core, &data)?;
+            self.pass(core, text)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, index: u32, end: End) {
+        if self.ends.len() < MAX_KNOWN && !self.ends.iter().any(|(item, _)| *item == index) {
+            self.ends.push((index, end));
+        }
+    }
+
+    /// How the text of an output item ends.
+    fn end_of(&self, index: u32) -> End {
+        let known = self.ends.iter().find(|(item, _)| *item == index).map(|(_, end)| *end);
+        known.unwrap_or(if self.read.kind == "response.incomplete" { End::CutShort } else { End::Whole })
+    }
+
+    fn pass(&mut self, core: &mut Core, text: &str) -> Result<Seen, Halt> {
+        if let (Some(model), Some(span)) = (&core.options.model, &self.read.model) {
+            core.splice.replace_text(span.clone(), model);
+        }
+        if let Some(delta) = self.read.delta.clone() {
+            self.pass_delta(core, text, delta)?;
+            return Ok(Seen::More);
+        }
+        let last = matches!(&*self.read.kind, "response.completed" | "response.incomplete");
+        if last {
+            self.close_all(core)?;
+        } else if self.read.kind.ends_with(".done") {
+            self.close_done(core)?;
+        }
+        self.pass_texts(core, text)?;
+        if last && let Some(status) = self.read.status.clone() {
+            core.ended_with(&inner(&text[status]));
+        }
+        if !self.is_preamble() {
+            core.outlet.commit();
+        }
+        if self.response.is_empty()
+            && let Some(response) = self.read.response.clone().filter(|span| span.len() <= MAX_RESPONSE)
+        {
+            self.response.extend_from_slice(text[response].as_bytes());
+        }
+        self.pass_on(core, text);
+        Ok(if last { Seen::Last } else { Seen::More })
+    }
+
+    /// Whether nothing has been said yet that could not be said again by another target.
+    fn is_preamble(&self) -> bool {
+        let quiet = matches!(
+            &*self.read.kind,
+            "response.created" | "response.in_progress" | "response.queued" | "response.content_part.added"
+        );
+        let begins = matches!(
+            &*self.read.kind,
+            "response.output_item.added" | "response.reasoning_summary_part.added"
+        );
+        quiet || begins && matches!(&*self.read.inner, "message" | "reasoning" | "summary_text" | "")
+    }
+
+    fn pass_delta(&mut self, core: &mut Core, text: &str, span: std::ops::Range<usize>) -> Result<(), Halt> {
+        let decoded = inner(&text[span.clone()]);
+        core.meter.delta(decoded.len());
+        let key = self.key(core, text)?;
+        self.current = Some(key);
+        let inside = if is_arguments(&self.read.kind) { Inside::Json } else { Inside::Text };
+        match core.lanes.push(key, inside, &decoded)? {
+            Passed::Same => {
+                core.kept.add(&decoded);
+                if !decoded.is_empty() {
+                    core.outlet.commit();
+                }
+            }
+            Passed::Changed => {
+                core.kept.add(&core.lanes.out);
+                if core.lanes.out.is_empty() {
+                    return Ok(());
+                }
+                core.outlet.commit();
+                core.splice.replace_text(span, &core.lanes.out);
+                for tokens in &self.read.texts.tokens {
+                    core.splice.replace(tokens.clone(), b"[]");
+                }
+            }
+        }
+        self.current = None;
+        pass_all(core, text, &self.read.texts, End::Whole, b"[]")?;
+        self.pass_on(core, text);
+        Ok(())
+    }
+
+    /// The lane of this event's text. Its place and kind say which: `response.output_text` of part 0 of item 1.
+    fn key(&mut self, core: &Core, text: &str) -> Result<Key, Halt> {
+        let kind = self.kind_of_lane();
+        let at = self.kinds.iter().position(|known| known == kind).unwrap_or(self.kinds.len());
+        if at >= core.options.max_lanes {
+            return Err(Halt::Guard("too many kinds of deltas in one answer"));
+        }
+        if at == self.kinds.len() {
+            self.kinds.push(kind.to_owned());
+        }
+        let key = Key {
+            index: self.read.output_index,
+            sub: self.read.part.map_or(0, |(_, at)| at),
+            field: Field::Other(u16::try_from(at).unwrap_or(u16::MAX)),
+        };
+        if core.lanes.guarded() && !self.known.iter().any(|known| known.key == key) {
+            if self.known.len() >= MAX_KNOWN {
+                return Err(Halt::Guard("too many texts in one answer"));
+            }
+            let item_id = self.read.item_id.as_ref().map_or("", |span| &text[span.clone()]);
+            self.known.push(Known {
+                key,
+                item_id: item_id.into(),
+                part: self.read.part.map(|(name, _)| name),
+            });
+        }
+        Ok(key)
+    }
+
+    fn kind_of_lane(&self) -> &str {
+        let kind = &*self.read.kind;
+        kind.strip_suffix(".delta").or_else(|| kind.strip_suffix(".done")).unwrap_or(kind)
+    }
+
+    /// Ends the lanes that this `*.done` is about: one text, one part's, or one item's.
+    fn close_done(&mut self, core: &mut Core) -> Result<(), Halt> {
+        let index = self.read.output_index;
+        let sub = self.read.part.map(|(_, at)| at);
+        let kind = self.kind_of_lane().to_owned();
+        let lane = self.kinds.iter().position(|known| *known == kind);
+        let end = self.end_of(index);
+        if self.read.kind == "response.output_item.done" && !self.ends.iter().any(|(item, _)| *item == index)
+        {
+            self.ends.push((index, end));
+        }
+        loop {
+            let wanted = |key: Key| {
+                let same_kind =
+                    lane.is_none_or(|at| key.field == Field::Other(u16::try_from(at).unwrap_or(u16::MAX)));
+                key.index == index && same_kind && sub.is_none_or(|sub| sub == key.sub)
+            };
+            let Some(key) = core.lanes.any_open(wanted) else { return Ok(()) };
+            self.close_lane(core, key, end)?;
+        }
+    }
+
+    fn close_all(&mut self, core: &mut Core) -> Result<(), Halt> {
+        while let Some(key) = core.lanes.any_open(|_| true) {
+            let end = self.end_of(key.index);
+            self.close_lane(core, key, end)?;
+        }
+        Ok(())
+    }
+
+    fn close_lane(&mut self, core: &mut Core, key: Key, end: End) -> Result<(), Halt> {
+        self.current = Some(key);
+        core.lanes.out.clear();
+        core.lanes.close(key, end)?;
+        self.write_rest(core, key);
+        self.current = None;
+        Ok(())
+    }
+
+    /// Passes the whole texts of an event. Those that were deltas before are not counted again.
+    fn pass_texts(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        let whole_response = self.read.response.is_some();
+        let repeats = whole_response || self.read.kind.ends_with(".done");
+        let said = |index: u32| self.known.iter().any(|known| known.key.index == index);
+        let mut changed = false;
+        for (at, piece) in self.read.texts.pieces.iter().enumerate() {
+            let index = if whole_response {
+                let item = self.read.items.partition_point(|first| *first <= at).saturating_sub(1);
+                u32::try_from(item).unwrap_or(u32::MAX)
+            } else {
+                self.read.output_index
+            };
+            let end = self.end_of(index);
+            core.lanes.set_quiet(repeats && said(index));
+            let passed = pass_piece(core, text, piece, end);
+            core.lanes.set_quiet(false);
+            changed |= passed?;
+        }
+        if changed {
+            for tokens in &self.read.texts.tokens {
+                core.splice.replace(tokens.clone(), b"[]");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the deltas of this kind are pieces of JSON.
+fn is_arguments(kind: &str) -> bool {
+    kind.contains("_call_arguments.")
+}

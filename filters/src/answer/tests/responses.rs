@@ -1,0 +1,251 @@
+use serde_json::json;
+
+use super::*;
+
+/// Numbers events, and joins them with their `event:` lines.
+fn stream(events: &[Value]) -> String {
+    let mut text = String::new();
+    for (at, event) in events.iter().enumerate() {
+        let mut event = event.clone();
+        event["sequence_number"] = json!(at);
+        let kind = event["type"].as_str().expect("a type");
+        text.push_str(&format!("event: {kind}\ndata: {event}\n\n"));
+    }
+    text
+}
+
+fn response(status: &str, output: &Value) -> Value {
+    json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "error": null, "incomplete_details": null,
+        "instructions": "Be brief", "model": "gpt-5-mini", "output": output, "parallel_tool_calls": true, "tools": [],
+        "usage": if status == "in_progress" { Value::Null } else {
+            json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5,
+                "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 14})
+        }, "metadata": {}})
+}
+
+fn message_item(text: &str, status: &str) -> Value {
+    json!({"type": "message", "id": "msg_1", "status": status, "role": "assistant", "content": [
+        {"type": "output_text", "text": text, "annotations": [], "logprobs": [{"token": text, "logprob": -0.5}]}]})
+}
+
+fn call_item(arguments: &str) -> Value {
+    json!({"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "send", "arguments": arguments, "status": "completed"})
+}
+
+fn reasoning_item(text: &str) -> Value {
+    json!({"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "gAAAAABo"})
+}
+
+fn deltas(kind: &str, place: &Value, text: &str, size: usize) -> Vec<Value> {
+    let chars: Vec<char> = text.chars().collect();
+    chars
+        .chunks(size)
+        .map(|piece| {
+            let mut event = place.clone();
+            event["type"] = json!(format!("{kind}.delta"));
+            event["delta"] = json!(piece.iter().collect::<String>());
+            if kind.ends_with("output_text") {
+                event["logprobs"] = json!([{"token": piece.iter().collect::<String>(), "logprob": -0.1}]);
+            }
+            event
+        })
+        .collect()
+}
+
+fn with(mut event: Value, kind: &str, members: &Value) -> Value {
+    event["type"] = json!(kind);
+    for (key, member) in members.as_object().expect("members") {
+        event[key] = member.clone();
+    }
+    event
+}
+
+/// A reasoning summary, a message and a call, each with `text` in it.
+fn whole(text: &str, size: usize, status: &str) -> Vec<Value> {
+    let arguments = json!({"to": text, "n": 1}).to_string();
+    let mut events = vec![
+        json!({"type": "response.created", "response": response("in_progress", &json!([]))}),
+        json!({"type": "response.in_progress", "response": response("in_progress", &json!([]))}),
+    ];
+    let place = json!({"item_id": "rs_1", "output_index": 0, "summary_index": 0});
+    let item = json!({"type": "reasoning", "id": "rs_1", "summary": []});
+    events.push(json!({"type": "response.output_item.added", "output_index": 0, "item": item}));
+    let part = |text: &str| json!({"part": {"type": "summary_text", "text": text}});
+    events.push(with(place.clone(), "response.reasoning_summary_part.added", &part("")));
+    events.extend(deltas("response.reasoning_summary_text", &place, text, size));
+    events.push(with(place.clone(), "response.reasoning_summary_text.done", &json!({"text": text})));
+    events.push(with(place, "response.reasoning_summary_part.done", &part(text)));
+    events
+        .push(json!({"type": "response.output_item.done", "output_index": 0, "item": reasoning_item(text)}));
+
+    let place = json!({"item_id": "msg_1", "output_index": 1, "content_index": 0});
+    let mut item = message_item("", "in_progress");
+    item["content"] = json!([]);
+    events.push(json!({"type": "response.output_item.added", "output_index": 1, "item": item}));
+    let part = |text: &str| json!({"part": {"type": "output_text", "text": text, "annotations": [], "logprobs": []}});
+    events.push(with(place.clone(), "response.content_part.added", &part("")));
+    events.extend(deltas("response.output_text", &place, text, size));
+    events.push(with(place.clone(), "response.output_text.done", &json!({"text": text, "logprobs": []})));
+    events.push(with(place, "response.content_part.done", &part(text)));
+    events.push(
+        json!({"type": "response.output_item.done", "output_index": 1, "item": message_item(text, status)}),
+    );
+
+    let place = json!({"item_id": "fc_1", "output_index": 2});
+    events.push(json!({"type": "response.output_item.added", "output_index": 2, "item": call_item("")}));
+    events.extend(deltas("response.function_call_arguments", &place, &arguments, size));
+    events.push(with(place, "response.function_call_arguments.done", &json!({"arguments": arguments})));
+    events
+        .push(json!({"type": "response.output_item.done", "output_index": 2, "item": call_item(&arguments)}));
+    let output = json!([reasoning_item(text), message_item(text, status), call_item(&arguments)]);
+    events.push(json!({"type": format!("response.{status}"), "response": response(status, &output)}));
+    events
+}
+
+fn numbers(got: &Got) {
+    for (at, said) in events(&got.text).iter().enumerate() {
+        assert_eq!(said.data["sequence_number"], json!(at), "{:?}", said.data);
+        assert_eq!(said.name.as_deref(), said.data["type"].as_str());
+    }
+}
+
+fn joined(got: &Got, kind: &str) -> String {
+    events(&got.text)
+        .iter()
+        .filter(|said| said.data["type"] == format!("{kind}.delta"))
+        .filter_map(|said| said.data["delta"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn find(got: &Got, kind: &str) -> Value {
+    events(&got.text).into_iter().find(|said| said.data["type"] == kind).map_or(Value::Null, |said| said.data)
+}
+
+#[test]
+fn without_a_guard_every_byte_passes() {
+    let input = stream(&whole("Hello there", 3, "completed"));
+    let got = run(&Options::new(Api::Responses), Form::Events, &input);
+    assert_eq!((got.text.as_str(), &got.step), (&*input, &Step::Done));
+    let usage = Usage { input: 9, output: 5, cache_read: 4, reasoning: 2, ..Usage::default() };
+    assert_eq!((got.usage, got.reason.as_deref()), (Some(usage), Some("completed")));
+}
+
+#[test]
+fn one_text_is_masked_alike_wherever_it_stands() {
+    let (text, masked) = (format!("Write to {MAIL}, please"), "Write to [EMAIL_1], please");
+    for size in [1, 4, 100] {
+        let got = run(&masking(Api::Responses), Form::Events, &stream(&whole(&text, size, "completed")));
+        assert_eq!(got.step, Step::Done);
+        assert_no_leak(&got.text, MAIL);
+        numbers(&got);
+        assert_eq!(joined(&got, "response.output_text"), masked);
+        assert_eq!(joined(&got, "response.reasoning_summary_text"), masked);
+        assert_eq!(find(&got, "response.output_text.done")["text"], masked);
+        assert_eq!(find(&got, "response.content_part.done")["part"]["text"], masked);
+        let arguments = json!({"to": masked, "n": 1}).to_string();
+        assert_eq!(joined(&got, "response.function_call_arguments"), arguments);
+        assert_eq!(find(&got, "response.function_call_arguments.done")["arguments"], json!(arguments));
+        let output = &find(&got, "response.completed")["response"]["output"];
+        assert_eq!(output[0]["summary"][0]["text"], masked);
+        assert_eq!(output[0]["encrypted_content"], "gAAAAABo");
+        assert_eq!(output[1]["content"][0]["text"], masked);
+        assert_eq!(output[1]["content"][0]["logprobs"], json!([]));
+        assert_eq!(output[2]["arguments"], json!(arguments));
+        assert_eq!(got.findings, 3, "one text in each of three items, counted once");
+    }
+}
+
+#[test]
+fn a_rest_leaves_before_the_done_that_repeats_it() {
+    let got = run(&masking(Api::Responses), Form::Events, &stream(&whole("so long", 2, "completed")));
+    assert_eq!(joined(&got, "response.output_text"), "so long");
+    numbers(&got);
+    let kinds: Vec<String> =
+        events(&got.text).iter().map(|said| said.data["type"].as_str().expect("a type").to_owned()).collect();
+    let last_delta = kinds.iter().rposition(|kind| kind == "response.output_text.delta").expect("a delta");
+    let done = kinds.iter().position(|kind| kind == "response.output_text.done").expect("done");
+    assert_eq!(done, last_delta + 1);
+    assert_eq!(kinds[done + 1..done + 3], ["response.content_part.done", "response.output_item.done"]);
+    assert_eq!(got.findings, 0);
+}
+
+#[test]
+fn what_is_cut_short_is_cut_alike() {
+    let text = format!("Write to {}", &MAIL[..MAIL.len() - 4]);
+    let got = run(&masking(Api::Responses), Form::Events, &stream(&whole(&text, 3, "incomplete")));
+    assert_eq!(got.step, Step::Done);
+    numbers(&got);
+    let masked = joined(&got, "response.output_text");
+    assert_eq!(find(&got, "response.output_text.done")["text"], json!(masked));
+    let output = &find(&got, "response.incomplete")["response"]["output"];
+    assert_eq!(output[1]["content"][0]["text"], json!(masked));
+}
+
+#[test]
+fn a_block_ends_incomplete() {
+    let text = format!("Write to {MAIL}, please");
+    for size in [1, 5, 100] {
+        let got = run(&blocking(Api::Responses), Form::Events, &stream(&whole(&text, size, "completed")));
+        assert_eq!((got.step.clone(), got.reason.as_deref()), (Step::Blocked, Some("incomplete")));
+        assert_no_leak(&got.text, MAIL);
+        numbers(&got);
+        assert_eq!(joined(&got, "response.reasoning_summary_text"), "Write to ");
+        let last = find(&got, "response.incomplete");
+        assert_eq!(last["response"]["status"], "incomplete");
+        assert_eq!(last["response"]["incomplete_details"], json!({"reason": "content_filter"}));
+        assert_eq!(last["response"]["id"], "resp_1");
+        assert!(last["response"]["usage"]["output_tokens"].is_u64());
+    }
+}
+
+#[test]
+fn unknown_kinds_of_deltas_are_lanes() {
+    let place = json!({"item_id": "x_1", "output_index": 0});
+    let mut input =
+        vec![json!({"type": "response.created", "response": response("in_progress", &json!([]))})];
+    input.extend(deltas("response.brand_new", &place, &format!("to {MAIL} now"), 2));
+    input.push(with(place, "response.brand_new.done", &json!({"words": format!("to {MAIL} now")})));
+    input.push(json!({"type": "response.completed", "response": response("completed", &json!([]))}));
+    let got = run(&masking(Api::Responses), Form::Events, &stream(&input));
+    assert_eq!(
+        (got.step.clone(), joined(&got, "response.brand_new")),
+        (Step::Done, "to [EMAIL_1] now".to_owned())
+    );
+    assert_eq!(find(&got, "response.brand_new.done")["words"], "to [EMAIL_1] now");
+    assert_no_leak(&got.text, MAIL);
+    numbers(&got);
+}
+
+#[test]
+fn broken_streams_and_errors() {
+    let all = whole("Hello there", 4, "completed");
+    for options in [Options::new(Api::Responses), masking(Api::Responses)] {
+        for cut in 0..all.len() {
+            let got = run(&options, Form::Events, &stream(&all[..cut]));
+            assert!(
+                matches!(&got.step, Step::UpstreamFailed(fault) if fault.kind == FaultKind::Truncated),
+                "{cut}"
+            );
+            assert!(cut > 4 || got.text.is_empty() && !got.content, "{cut}: {}", got.text);
+        }
+        for error in [
+            json!({"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": null}),
+            json!({"type": "response.failed", "response": {"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "slow down"}}}),
+        ] {
+            let got = run(&options, Form::Events, &stream(&[all[0].clone(), error]));
+            let Step::UpstreamFailed(fault) = &got.step else { panic!("{:?}", got.step) };
+            assert_eq!((fault.status, &*fault.message, got.text.as_str()), (Some(429), "slow down", ""));
+        }
+    }
+    let mut pipeline = Pipeline::new(masking(Api::Responses), Masker::new());
+    pipeline.begin(Form::Events);
+    let mut out = Vec::new();
+    assert_eq!(pipeline.push(stream(&all[..7]).as_bytes(), &mut out), Step::More);
+    let rejection = Rejection::new(crate::verdict::Code::UpstreamError, "broken; try again");
+    pipeline.fail(&rejection, "req-1", &mut out);
+    let text = String::from_utf8(out).expect("UTF-8");
+    let last = events(&text).pop().expect("an event").data;
+    assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("UPSTREAM_ERROR")));
+    assert_eq!(last["error"]["message"], "broken; try again");
+    assert!(last["sequence_number"].is_u64());
+}

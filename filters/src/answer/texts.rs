@@ -1,0 +1,241 @@
+//! Texts inside a value of any shape: whole items, blocks and messages, as they stand in plain answers and in `done` events.
+
+use std::ops::Range;
+
+use super::core::{Core, Halt};
+use super::lanes::{Inside, Passed};
+use crate::json::{self, Invalid, Value, Walk};
+use crate::scan::End;
+
+/// Keys whose strings say what something is, or that no eye can read (base64, signatures, encrypted reasoning): not scanned.
+const NO_TEXT: [&str; 26] = [
+    "b64_json",
+    "call_id",
+    "channel",
+    "container_id",
+    "data",
+    "encrypted_content",
+    "encrypted_index",
+    "file_id",
+    "finish_reason",
+    "format",
+    "id",
+    "item_id",
+    "media_type",
+    "mime_type",
+    "model",
+    "obfuscation",
+    "object",
+    "partial_image_b64",
+    "result",
+    "role",
+    "server_label",
+    "signature",
+    "status",
+    "stop_reason",
+    "tool_use_id",
+    "type",
+];
+
+/// Whether a string under this key is no text.
+pub(super) fn is_no_text(key: &str) -> bool {
+    NO_TEXT.binary_search(&key).is_ok()
+}
+
+/// One text, by its place in what was read.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Of the literal with its quotes; of the whole value where it is [`Kind::Raw`].
+    pub(super) span: Range<usize>,
+    pub(super) kind: Kind,
+    pub(super) location: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// JSON inside a string: tool arguments.
+    Arguments,
+    /// JSON as it stands: the input of a tool.
+    Raw,
+    /// Never altered: a finding that would be masked blocks.
+    Signed,
+}
+
+/// The texts of a value, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    pub(super) pieces: Vec<Piece>,
+    /// Values that tell the tokens of texts.
+    pub(super) tokens: Vec<Range<usize>>,
+    location: String,
+}
+
+impl Texts {
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.tokens.clear();
+        self.location.clear();
+    }
+
+    /// Where the next value stands in the answer: `choices[0]`.
+    pub(super) fn locate(&mut self, place: &str) {
+        self.location.clear();
+        self.location.push_str(place);
+    }
+
+    /// Collects from the value of the member `key`, which `walk` has just read; it began at `begins`.
+    pub(super) fn collect_member(
+        &mut self,
+        walk: &mut Walk<'_>,
+        key: &str,
+        value: Value<'_>,
+        begins: usize,
+    ) -> Result<(), Invalid> {
+        let outside = self.location.len();
+        if outside > 0 {
+            self.location.push('.');
+        }
+        self.location.push_str(key);
+        match (key, value) {
+            ("logprobs" | "token_ids", Value::Array | Value::Object) => {
+                walk.finish(&value)?;
+                self.tokens.push(begins..walk.at());
+            }
+            ("input", Value::Array | Value::Object) => {
+                walk.finish(&value)?;
+                self.add(begins..walk.at(), Kind::Raw);
+            }
+            (_, Value::String(text)) if !is_no_text(key) => {
+                let kind = match key {
+                    "arguments" => Kind::Arguments,
+                    "thinking" => Kind::Signed,
+                    _ => Kind::Text,
+                };
+                self.add(text.span(), kind);
+            }
+            _ => self.collect(walk, value)?,
+        }
+        self.location.truncate(outside);
+        Ok(())
+    }
+
+    /// Collects from a value that `walk` has just read and that stands in an array or alone.
+    pub(super) fn collect(&mut self, walk: &mut Walk<'_>, value: Value<'_>) -> Result<(), Invalid> {
+        match value {
+            Value::Object => {
+                while let Some(key) = walk.key()? {
+                    let begins = walk.value_start();
+                    let value = walk.value()?;
+                    self.collect_member(walk, &key.decode(), value, begins)?;
+                }
+            }
+            Value::Array => {
+                let outside = self.location.len();
+                let mut at = 0_usize;
+                while walk.element()? {
+                    self.location.push_str(&format!("[{at}]"));
+                    match walk.value()? {
+                        Value::String(text) => self.add(text.span(), Kind::Text),
+                        value => self.collect(walk, value)?,
+                    }
+                    self.location.truncate(outside);
+                    at += 1;
+                }
+            }
+            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, span: Range<usize>, kind: Kind) {
+        self.pieces.push(Piece { span, kind, location: self.location.clone() });
+    }
+}
+
+/// Passes one text; whether it changed. What changes is put into the core's splice.
+pub(super) fn pass_piece(core: &mut Core, data: &str, piece: &Piece, end: End) -> Result<bool, Halt> {
+    let literal = &data[piece.span.clone()];
+    let location = || piece.location.clone();
+    let passed = match piece.kind {
+        Kind::Raw => core.lanes.once(location, Inside::Json, end, literal)?,
+        Kind::Arguments => core.lanes.once(location, Inside::Json, end, &inner(literal))?,
+        Kind::Text | Kind::Signed => core.lanes.once(location, Inside::Text, end, &inner(literal))?,
+    };
+    if passed == Passed::Same {
+        return Ok(false);
+    }
+    match piece.kind {
+        Kind::Signed => {
+            core.lanes.out.clear();
+            return Err(Halt::Blocked);
+        }
+        Kind::Raw => core.splice.replace(piece.span.clone(), core.lanes.out.as_bytes()),
+        Kind::Text | Kind::Arguments => core.splice.replace_text(piece.span.clone(), &core.lanes.out),
+    }
+    Ok(true)
+}
+
+/// Passes all of them; `tokens` stands in the place of what tells the tokens of changed text.
+pub(super) fn pass_all(
+    core: &mut Core,
+    data: &str,
+    texts: &Texts,
+    end: End,
+    tokens: &[u8],
+) -> Result<(), Halt> {
+    let mut changed = false;
+    for piece in &texts.pieces {
+        changed |= pass_piece(core, data, piece, end)?;
+    }
+    if changed {
+        for span in &texts.tokens {
+            core.splice.replace(span.clone(), tokens);
+        }
+    }
+    Ok(())
+}
+
+/// The decoded text of a literal with its quotes.
+pub(super) fn inner(literal: &str) -> std::borrow::Cow<'_, str> {
+    json::decode(literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_without_text_are_sorted() {
+        assert!(NO_TEXT.is_sorted());
+    }
+
+    #[test]
+    fn texts_are_found_wherever_they_stand() {
+        let data = r#"{"type":"message","id":"x","content":[{"type":"output_text","text":"a","logprobs":[1],
+            "annotations":[{"url":"b","n":1}]},"bare"],"arguments":"{}","input":{"k":1},"encrypted_content":"zz",
+            "thinking":"t","summary":null}"#;
+        let mut walk = Walk::over(data, 16).expect("JSON");
+        let value = walk.value().expect("JSON");
+        let mut texts = Texts::default();
+        texts.locate("output[3]");
+        texts.collect(&mut walk, value).expect("JSON");
+        let seen: Vec<(&str, Kind, &str)> = texts
+            .pieces
+            .iter()
+            .map(|piece| (&data[piece.span.clone()], piece.kind, &*piece.location))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("\"a\"", Kind::Text, "output[3].content[0].text"),
+                ("\"b\"", Kind::Text, "output[3].content[0].annotations[0].url"),
+                ("\"bare\"", Kind::Text, "output[3].content[1]"),
+                ("\"{}\"", Kind::Arguments, "output[3].arguments"),
+                ("{\"k\":1}", Kind::Raw, "output[3].input"),
+                ("\"t\"", Kind::Signed, "output[3].thinking"),
+            ]
+        );
+        assert_eq!(texts.tokens.len(), 1);
+    }
+}
