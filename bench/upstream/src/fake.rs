@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::book::{Book, Gate};
 use crate::ledger::Ledger;
@@ -34,6 +35,8 @@ pub struct Options {
     pub keep: usize,
     /// Runtime threads, apart from the caller's.
     pub threads: usize,
+    /// TLS on every connection, with whatever certificates, client authorities and ALPN the test wants. Default: none.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             key: None,
             keep: 20_000,
             threads: 1,
+            tls: None,
         }
     }
 }
@@ -77,9 +81,10 @@ impl Fake {
         self.addr
     }
 
-    /// `http://127.0.0.1:PORT`, without a path.
+    /// `http://127.0.0.1:PORT`, or `https`, without a path.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.shared.options.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -180,14 +185,26 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Ato
 async fn serve(id: u64, stream: TcpStream, shared: Arc<Shared>) {
     let Ok(connection) = Connection::new(id, stream) else { return };
     let answering = Arc::clone(&connection);
+    let tls = shared.options.tls.clone();
     let service =
         service_fn(move |request| service::answer(Arc::clone(&shared), Arc::clone(&answering), request));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
-    tokio::select! {
+    let wire = Wire(Arc::clone(&connection));
+    let serving = async {
         // Errors are the client's going away or a fault that was asked for; both stand in the ledger.
-        _ = server.serve_connection(Wire(Arc::clone(&connection)), service) => {}
+        match tls {
+            None => drop(server.serve_connection(wire, service).await),
+            Some(config) => {
+                if let Ok(stream) = TlsAcceptor::from(config).accept(TokioIo::new(wire)).await {
+                    drop(server.serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = serving => {}
         () = connection.dropping() => {}
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -322,4 +323,33 @@ async fn speaks_http2_without_tls() {
         (cancelled[1].version.as_str(), cancelled[1].connection),
         ("HTTP/2.0", cancelled[0].connection)
     );
+}
+
+#[tokio::test]
+async fn speaks_tls() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let fake = Fake::start(Options { tls: Some(Arc::new(server)), ..Options::default() }).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let socket = TcpStream::connect(fake.addr()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: fake\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    // hyper closes without close_notify, which rustls calls an unexpected end of file.
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(fake.url().starts_with("https") && answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
