@@ -92,13 +92,13 @@ fn push_all<'a>(options: &Options, form: Form, chunks: impl IntoIterator<Item = 
 pub(super) fn run(options: &Options, form: Form, input: &str) -> Got {
     let input = input.as_bytes();
     let whole = push_all(options, form, [input]);
-    // Long answers repeat themselves: some hundred places, odd steps apart, meet every kind of cut.
-    for at in (1..input.len()).step_by(1 + input.len() / 300) {
+    // Long answers repeat themselves: many places, odd steps apart, meet every kind of cut.
+    for at in (1..input.len()).step_by(1 + input.len() / 150) {
         let (left, right) = input.split_at(at);
         assert_eq!(push_all(options, form, [left, right]), whole, "split at {at}");
     }
     assert_eq!(push_all(options, form, input.chunks(1)), whole, "byte by byte");
-    for size in [2, 3, 7, 64] {
+    for size in [3, 64] {
         assert_eq!(push_all(options, form, input.chunks(size)), whole, "chunks of {size}");
     }
     whole
