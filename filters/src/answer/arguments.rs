@@ -325,7 +325,10 @@ impl Arguments {
         if value.as_bytes()[0].is_ascii_alphabetic() {
             released.push_str(value);
         } else {
-            pass(&self.number.push(value, masker, &mut released))?;
+            // A minus would make a subtraction of it, and hide what the digits are.
+            released.push_str(if value.starts_with('-') { "-" } else { "" });
+            let digits = value.trim_start_matches('-');
+            pass(&self.number.push(digits, masker, &mut released))?;
             pass(&self.number.finish(masker, end, &mut released))?;
         }
         // A stand-in inside a number (`1` + `0` + `.5`) need not be one: the whole number goes.

@@ -6,7 +6,7 @@ mod plain;
 mod responses;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
@@ -35,7 +35,9 @@ pub(super) struct Said {
 }
 
 pub(super) fn guard(action_of: impl Fn(&str) -> Action) -> Option<Guard> {
-    let rules = Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"));
+    static RULES: LazyLock<Arc<Rules>> =
+        LazyLock::new(|| Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile")));
+    let rules = RULES.clone();
     let policy = Arc::new(rules.policy(Direction::Answer, |rule| action_of(&rule.kind), Switches::default()));
     Some(Guard { rules, policy })
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
@@ -9,7 +9,9 @@ const MAIL: &str = "alice.liddell@example-corp.com";
 const CARD: &str = "4111111111111111";
 
 fn guard(action: Action) -> (Arc<Rules>, Arc<Policy>) {
-    let rules = Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"));
+    static RULES: LazyLock<Arc<Rules>> =
+        LazyLock::new(|| Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile")));
+    let rules = RULES.clone();
     let policy = Arc::new(rules.policy(Direction::Answer, |_| action, Switches::default()));
     (rules, policy)
 }
