@@ -8,6 +8,8 @@ What the suites get, as environment:
                                        whose every answer is FORCED_TEXT
     FAKE_CONTROL                       the fake upstream itself: scripts, gates, ledger
     CLIENT_KEY                         the API key
+    TOLLGATE_BIN                       for tests of upstream faults, which start gateways of their own: breakers and back-off
+                                       would make the shared one refuse what other tests ask
     DIRECT                             set with --direct: what only a gateway does is skipped
 """
 
@@ -25,6 +27,7 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+BINARY = os.environ.get("TOLLGATE_BIN", str(TARGET / "tollgate"))
 FORCED_TEXT = "My email is jane.doe@corp.com, write soon"
 
 
@@ -55,7 +58,7 @@ class Processes:
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-        sys.exit(f"{name} did not come up; its output:\n{log.read_text(errors='replace')[-4000:]}")
+        raise RuntimeError(f"{name} did not come up; its output:\n{log.read_text(errors='replace')[-4000:]}")
 
     def engine(self, name, *arguments):
         port = free_port()
@@ -71,10 +74,9 @@ class Processes:
 
     def gateway(self, name, upstream, key):
         port, admin = free_port(), free_port()
-        binary = os.environ.get("TOLLGATE_BIN", str(TARGET / "tollgate"))
         self.start(
             f"gateway-{name}",
-            [binary, "serve", "-c", "conf/quickstart.yaml"],
+            [BINARY, "serve", "-c", "conf/quickstart.yaml"],
             f"http://127.0.0.1:{port}/health",
             LISTEN=f"127.0.0.1:{port}",
             ADMIN=f"127.0.0.1:{admin}",
@@ -122,6 +124,7 @@ def main():
                 "FAKE_CONTROL": fake,
                 "FORCED_TEXT": FORCED_TEXT,
                 "CLIENT_KEY": key,
+                "TOLLGATE_BIN": BINARY,
                 "LANGSMITH_TRACING": "false", "AI_SDK_LOG_WARNINGS": "false",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }

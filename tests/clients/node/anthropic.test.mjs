@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import { EMAIL, ENGINE, FAKE, FORCED, KEY, MASKED, WRONG_KEY, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
+import { EMAIL, ENGINE, FAKE, FORCED, KEY, MASKED, WRONG_KEY, freshGateway, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
 
 const messages = [{ role: "user", content: "Say hello" }];
 const client = (url, options = {}) => new Anthropic({ baseURL: url, apiKey: KEY, ...options });
@@ -41,9 +41,9 @@ gatewayOnly("errors", async () => {
   });
 });
 
-gatewayOnly("a broken stream throws", async () => {
+gatewayOnly("a broken stream throws", async (t) => {
   const model = await script({ steps: [{ text: "half an " }, { text: "answer " }, { fault: "close" }] });
-  const run = client(FAKE).messages.stream({ model, max_tokens: 50, messages });
+  const run = client(await freshGateway(t)).messages.stream({ model, max_tokens: 50, messages });
   await assert.rejects(run.finalMessage(), (caught) => caught instanceof Anthropic.AnthropicError);
 });
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { EMAIL, ENGINE, FAKE, GRAMMAR, KEY, MASKED, WRONG_KEY, collect, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
+import { EMAIL, ENGINE, FAKE, GRAMMAR, KEY, MASKED, WRONG_KEY, collect, freshGateway, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
 
 const messages = [{ role: "user", content: "Say hello" }];
 const weather = {
@@ -96,9 +96,9 @@ gatewayOnly("personal data in a request is refused once", async () => {
   assert.deepEqual(leaks(record.raw), []);
 });
 
-gatewayOnly("a long wait is not slept through", async () => {
+gatewayOnly("a long wait is not slept through", async (t) => {
   const model = await script({ error: "slow down" }, { status: 429, headers: [["retry-after", "3600"]] });
-  const api = client(FAKE, { maxRetries: 0 });
+  const api = client(await freshGateway(t), { maxRetries: 0 });
   await assert.rejects(api.chat.completions.create({ model, messages }), (caught) => {
     assert.ok(caught instanceof OpenAI.RateLimitError);
     assert.ok(Number(caught.headers.get("retry-after") ?? 1) <= 60);
@@ -106,9 +106,9 @@ gatewayOnly("a long wait is not slept through", async () => {
   });
 });
 
-gatewayOnly("a broken stream throws", async () => {
+gatewayOnly("a broken stream throws", async (t) => {
   const model = await script({ steps: [{ text: "half an " }, { text: "answer " }, { fault: "close" }] });
-  const stream = await client(FAKE).chat.completions.create({ model, messages, stream: true });
+  const stream = await client(await freshGateway(t)).chat.completions.create({ model, messages, stream: true });
   await assert.rejects(collect(stream), (caught) => caught instanceof OpenAI.APIError);
 });
 

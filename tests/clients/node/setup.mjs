@@ -1,5 +1,11 @@
 // What every Node client test uses: where to connect, how to script the fake upstream, what must not leak.
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export const KEY = process.env.CLIENT_KEY;
 export const ENGINE = process.env.ENGINE_URL;
@@ -58,4 +64,44 @@ export async function collect(iterable) {
   const all = [];
   for await (const item of iterable) all.push(item);
   return all;
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+// A gateway of the test's own in front of the fake upstream: what a fault does to breakers stays in it.
+export async function freshGateway(t) {
+  const folder = await mkdtemp(join(tmpdir(), "tollgate-node-"));
+  const [port, admin] = [await freePort(), await freePort()];
+  const gateway = spawn(process.env.TOLLGATE_BIN, ["serve", "-c", "conf/quickstart.yaml"], {
+    stdio: "ignore",
+    env: {
+      ...process.env,
+      LISTEN: `127.0.0.1:${port}`,
+      ADMIN: `127.0.0.1:${admin}`,
+      STATE_DIR: folder,
+      TOLLGATE_KEY: KEY,
+      UPSTREAM: process.env.FAKE_CONTROL,
+    },
+  });
+  const ended = new Promise((resolve) => gateway.on("exit", resolve));
+  t.after(async () => {
+    gateway.kill();
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  });
+  for (let tries = 0; tries < 600; tries++) {
+    const up = await fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false);
+    if (up) return `http://127.0.0.1:${port}`;
+    if (gateway.exitCode !== null) break;
+    await sleep(100);
+  }
+  throw new Error("the gateway did not come up");
 }

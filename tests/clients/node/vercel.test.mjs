@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { createOpenAI } from "@ai-sdk/openai";
 import { APICallError, embedMany, generateText, isStepCount, streamText, tool } from "ai";
 import { z } from "zod";
-import { EMAIL, ENGINE, FAKE, KEY, MASKED, WRONG_KEY, collect, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
+import { EMAIL, ENGINE, FAKE, KEY, MASKED, WRONG_KEY, collect, freshGateway, gatewayOnly, leaks, recorder, script } from "./setup.mjs";
 
 const provider = (url, options = {}) => createOpenAI({ baseURL: `${url}/v1`, apiKey: KEY, ...options });
 const weather = () =>
@@ -68,9 +68,9 @@ gatewayOnly("errors keep status and body", async () => {
   });
 });
 
-gatewayOnly("a broken stream is an error part", async () => {
+gatewayOnly("a broken stream is an error part", async (t) => {
   const model = await script({ steps: [{ text: "half an " }, { text: "answer " }, { fault: "close" }] });
-  const run = streamText({ model: provider(FAKE).chat(model), prompt: "hello", onError: () => {} });
+  const run = streamText({ model: provider(await freshGateway(t)).chat(model), prompt: "hello", onError: () => {} });
   const parts = await collect(run.fullStream);
   assert.ok(parts.some((part) => part.type === "error"));
 });

@@ -3,9 +3,14 @@
 import itertools
 import json
 import os
+import pathlib
+import sys
 import urllib.request
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import run  # noqa: E402
 
 KEY = os.environ["CLIENT_KEY"]
 ENGINE, FAKE, FORCED = (os.environ[name] for name in ("ENGINE_URL", "FAKE_URL", "FORCED_URL"))
@@ -51,3 +56,13 @@ class FakeUpstream:
 @pytest.fixture(scope="session")
 def fake():
     return FakeUpstream()
+
+
+@pytest.fixture
+def fresh_gateway(tmp_path):
+    """A gateway of the test's own in front of the fake upstream: what a fault does to breakers stays in it."""
+    processes = run.Processes(tmp_path)
+    try:
+        yield processes.gateway("fresh", CONTROL, KEY)
+    finally:
+        processes.stop()

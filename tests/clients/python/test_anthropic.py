@@ -86,9 +86,9 @@ def test_personal_data_in_a_request():
 
 
 @gateway_only
-def test_a_broken_stream_raises(fake):
+def test_a_broken_stream_raises(fake, fresh_gateway):
     model = fake.script(content={"steps": [{"text": "half an "}, {"text": "answer "}, {"fault": "close"}]})
-    with pytest.raises(anthropic.APIError), client(FAKE).messages.stream(model=model, max_tokens=9, messages=HELLO) as stream:
+    with pytest.raises(anthropic.APIError), client(fresh_gateway).messages.stream(model=model, max_tokens=9, messages=HELLO) as stream:
         list(stream)
 
 

@@ -67,10 +67,10 @@ def test_errors():
 
 
 @gateway_only
-def test_a_broken_stream_raises(fake):
+def test_a_broken_stream_raises(fake, fresh_gateway):
     model = fake.script(content={"steps": [{"text": "half an "}, {"text": "answer "}, {"fault": "close"}]})
     with pytest.raises(openai.APIError):
-        list(chat(FAKE, model).stream("hello"))
+        list(chat(fresh_gateway, model).stream("hello"))
 
 
 @gateway_only
