@@ -108,8 +108,10 @@ gatewayOnly("a long wait is not slept through", async (t) => {
 
 gatewayOnly("a broken stream throws", async (t) => {
   const model = await script({ steps: [{ text: "half an " }, { text: "answer " }, { fault: "close" }] });
-  const stream = await client(await freshGateway(t)).chat.completions.create({ model, messages, stream: true });
-  await assert.rejects(collect(stream), (caught) => caught instanceof OpenAI.APIError);
+  const api = client(await freshGateway(t));
+  // Before the first content has left, the failure is an HTTP error; afterwards an error event. Both must throw.
+  const whole = async () => collect(await api.chat.completions.create({ model, messages, stream: true }));
+  await assert.rejects(whole(), (caught) => caught instanceof OpenAI.APIError);
 });
 
 gatewayOnly("a forced e-mail address is masked in a stream", async () => {
