@@ -156,8 +156,6 @@ impl Breaker {
         let wait = doubled.unwrap_or(u64::MAX).min(nanos(rules.max_open.max(rules.open)));
         self.state = State::Open { until: now.saturating_add(wait) };
         self.opened = self.opened.saturating_add(1).min(63);
-        self.consecutive = 0;
-        self.window = Window::default();
         BreakerState::Open
     }
 }

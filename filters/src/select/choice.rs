@@ -38,11 +38,7 @@ pub(super) const fn mix(mut z: u64) -> u64 {
 
 /// Picks an index with a probability in proportion to its weight. `None` where all weights are 0.
 pub fn weighted(dice: &mut Dice, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
-    let total: u64 = weights.clone().map(u64::from).sum();
-    if total == 0 {
-        return None;
-    }
-    let mut point = dice.below(total);
+    let mut point = dice.below(weights.clone().map(u64::from).sum());
     for (index, weight) in weights.enumerate() {
         match point.checked_sub(u64::from(weight)) {
             Some(rest) => point = rest,

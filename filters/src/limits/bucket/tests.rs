@@ -115,6 +115,24 @@ fn a_changed_shape_keeps_what_was_used() {
 }
 
 #[test]
+fn rescaling_rounds_up() {
+    let (thirds, ones, tens) = (shape_ns(1, 3), shape_ns(1, 1), shape_ns(1, 10));
+    let mut bucket = Bucket::default();
+    assert_eq!(bucket.take(&thirds, 1, 0), Ok(()));
+    // One of three parts is back; two thirds of a unit are a whole one where there are no thirds.
+    bucket.refund(&thirds, 0, 1);
+    assert_eq!(bucket.full_in(&ones, 1), Duration::from_nanos(1));
+    assert_eq!(bucket.full_in(&tens, 1), Duration::from_nanos(7));
+    let mut bucket = Bucket::default();
+    assert_eq!(bucket.take(&ones, 1, 0), Ok(()));
+    assert_eq!(bucket.full_in(&tens, 0), Duration::from_nanos(10));
+}
+
+fn shape_ns(amount: u64, nanos: u64) -> Shape {
+    Shape::new(amount, Duration::from_nanos(nanos), None)
+}
+
+#[test]
 fn extremes_saturate() {
     let shape = Shape::new(u64::MAX, Duration::MAX, Some(u64::MAX));
     let mut bucket = Bucket::default();

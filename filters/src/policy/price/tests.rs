@@ -30,6 +30,9 @@ fn costs_are_exact_integers() {
     check("gpt-4o-mini", usage(1000, 400, 0, 0), Some(120_000));
     // Anthropic: 1000 = 100 fresh + 300 read + 600 written
     check("claude-haiku-4-5", usage(1000, 300, 600, 10), Some(100_000 + 30_000 + 750_000 + 50_000));
+    check("gpt-4o-mini", usage(1000, 0, 1000, 0), Some(150_000)); // no price for writes: as input
+    check("gpt-4o", usage(10, 400, 0, 0), Some(500_000));
+    check("gpt-5-pro", usage(1000, 1000, 0, 0), Some(15_000_000)); // no price for reads: as input
     check("gpt-4o-mini", usage(10, 400, 0, 0), Some(30_000)); // more cached than input: never negative
     check("gpt-4o-mini", usage(u64::MAX, 0, 0, u64::MAX), Some(u64::MAX)); // saturates
     check("mistral-7b", usage(1, 0, 0, 1), None);

@@ -106,6 +106,42 @@ fn the_window_forgets_in_tenths() {
 }
 
 #[test]
+fn a_slot_is_emptied_before_it_is_used_again() {
+    let rules = BreakerRules { consecutive_failures: 0, min_requests: 4, ..RULES };
+    let mut breaker = Breaker::default();
+    for _ in 0..3 {
+        breaker.failure(&rules, false, 0);
+    }
+    breaker.success(&rules, false, 5 * S);
+    // A whole window after the first: their tenth is the newest one now.
+    assert_eq!(breaker.failure(&rules, false, 10 * S), None);
+}
+
+#[test]
+fn a_reason_that_is_off_never_opens() {
+    let rules = BreakerRules { consecutive_failures: 0, min_requests: 0, ..RULES };
+    let mut breaker = Breaker::default();
+    assert!((0..100).all(|_| breaker.failure(&rules, false, S).is_none()));
+}
+
+#[test]
+fn the_back_off_never_shrinks() {
+    let rules = BreakerRules { consecutive_failures: 1, max_open: Duration::from_secs(3_600), ..RULES };
+    let mut breaker = Breaker::default();
+    breaker.failure(&rules, false, 0);
+    let (mut now, mut last) = (0, 0);
+    for _ in 0..200 {
+        let Gate::Shut { until } = breaker.gate(now) else { panic!("open") };
+        assert!(until - now >= last);
+        last = until - now;
+        now = until;
+        assert!(breaker.begin_probe(&rules, now));
+        breaker.failure(&rules, true, now);
+    }
+    assert_eq!(last, 3_600 * S);
+}
+
+#[test]
 fn extremes_do_not_overflow() {
     let rules = BreakerRules {
         consecutive_failures: 1,
