@@ -176,7 +176,7 @@ fn a_block_looks_at_what_is_new() {
 #[test]
 fn a_refusal_names_its_places_and_the_gravest_kind() {
     let bench = bench(BLOCK);
-    let mixed = r#"["alice@corp.com 4111111111111111","ghp_abcdefghijklmnopqrstuvwxyz0123456789"]"#;
+    let mixed = r#"["alice@corp.com 4111111111111111","ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i"]"#;
     let body = format!(r#"{{"model":"m","input":{mixed}}}"#);
     let refused = bench.screen(Api::Embeddings, &body).rejection.expect("refused");
     assert_eq!((refused.code, refused.details.len()), (Code::SecretDetected, 3));
@@ -206,8 +206,14 @@ fn what_must_stay_is_recorded_or_refused() {
     let text = body("alice@corp.com", "bob@corp.com").replace('%', "carol@corp.com");
     let masked = bench(MASK).screen(Api::Messages, &text);
     assert_eq!(masked.body, body("alice@corp.com", "bob@corp.com").replace('%', "[EMAIL_1]"));
-    let actions: Vec<_> = masked.findings.iter().map(|finding| finding.action).collect();
-    assert_eq!(actions, [Action::Log, Action::Mask, Action::Log]);
+    let mut actions: Vec<_> = masked.findings.iter().map(|found| (&*found.location, found.action)).collect();
+    actions.sort();
+    let expected = [
+        ("messages[0].content[0].thinking", Action::Log),
+        ("system[0].text", Action::Log),
+        ("system[1].text", Action::Mask),
+    ];
+    assert_eq!(actions, expected);
     assert_eq!(masked.audit, "[EMAIL]\n[EMAIL_1]\n[EMAIL]\nq");
 
     let refused =
