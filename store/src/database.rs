@@ -34,6 +34,9 @@ pub(crate) enum Access {
 impl Database {
     /// `patience`: how long a statement waits for another writer before [`StoreError::Locked`].
     pub(crate) fn open(path: &Path, access: Access, patience: Duration) -> Result<Database, StoreError> {
+        if access == Access::Promise {
+            create_private(path).map_err(StoreError::io(path))?;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(StoreError::io(path))?;
         let mut options =
             SqliteConnectOptions::new().filename(path).busy_timeout(patience).optimize_on_close(false, None);
@@ -104,6 +107,15 @@ impl Database {
     ) -> Result<T, StoreError> {
         self.runtime.block_on(work(&mut self.connection)).map_err(|error| StoreError::sql(&self.path, error))
     }
+}
+
+/// Prompts may be in there: for the owner only, whatever the folder allows. SQLite gives its journals the file's mode.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 fn newest_known() -> i64 {

@@ -132,3 +132,15 @@ fn a_store_that_somebody_else_writes_to_is_locked() {
     other.run(begin("COMMIT")).unwrap();
     assert_eq!(store(&mut audit, 0, 1, &records).unwrap(), 1);
 }
+
+#[cfg(unix)]
+#[test]
+fn files_are_for_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let _audit = open(&dir);
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+    }
+}
