@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1000)]
     streams: usize,
     /// Beginning of the names of the gateway's request threads
-    #[arg(long, default_value = "Pingora")]
+    #[arg(long, default_value = "data")]
     request_threads: String,
     /// Where the JSON goes
     #[arg(long, default_value = "bench/results")]
@@ -57,7 +57,8 @@ struct Bench {
     direct: Target,
     bare: (Subject, Target),
     gateway: (Subject, Target),
-    request_threads: String,
+    /// None: the gateway's place is taken by a bare proxy.
+    request_threads: Option<String>,
     time: Duration,
     figures: BTreeMap<(&'static str, Scenario), Vec<Figures>>,
     threads: BTreeMap<Scenario, Vec<Cpu>>,
@@ -89,7 +90,7 @@ async fn measure(arguments: &Arguments, fake: &Fake, folder: &std::path::Path) -
         direct: Target::new(fake.addr(), CHAT, None)?,
         bare: (bare, targets.0),
         gateway: (gateway, targets.1),
-        request_threads: arguments.request_threads.clone(),
+        request_threads: (!arguments.bare_only).then(|| arguments.request_threads.clone()),
         time: Duration::from_secs_f64(arguments.seconds),
         figures: BTreeMap::new(),
         threads: BTreeMap::new(),
@@ -182,7 +183,10 @@ impl Bench {
     ) -> Result<(), Failure> {
         check(outcome, scenario).map_err(|failure| format!("{name}: {failure}"))?;
         // Bare Pingora has no background work worth the name: all of it is request work.
-        let requests = if name == "gateway" { cpu.of_threads(&self.request_threads) } else { cpu.total() };
+        let requests = match &self.request_threads {
+            Some(prefix) if name == "gateway" => cpu.of_threads(prefix),
+            _ => cpu.total(),
+        };
         let figures = Figures::of(scenario, outcome, cpu.total(), requests);
         self.figures.entry((name, scenario)).or_default().push(figures);
         Ok(())
