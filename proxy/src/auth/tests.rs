@@ -1,5 +1,6 @@
 //! Authentication, whole: from a request's headers to a caller.
 
+mod cost;
 mod fake_issuer;
 mod issuers;
 mod keys;

@@ -193,3 +193,136 @@ fn modulus_is_long(key: &DecodingKey) -> bool {
         jsonwebtoken::DecodingKeyKind::SecretOrDer(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Points need not be on their curve here: that is found when a signature is checked.
+    fn coordinate(bytes: usize) -> String {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(vec![0x41; bytes])
+    }
+
+    fn rsa() -> Value {
+        json!({"kty": "RSA", "kid": "r", "n": coordinate(256), "e": "AQAB"})
+    }
+
+    fn ec() -> Value {
+        json!({"kty": "EC", "kid": "e", "crv": "P-256", "x": coordinate(32), "y": coordinate(32)})
+    }
+
+    fn ed() -> Value {
+        json!({"kty": "OKP", "kid": "d", "crv": "Ed25519", "x": coordinate(32)})
+    }
+
+    fn with(mut key: Value, name: &str, value: impl Into<Value>) -> Value {
+        key[name] = value.into();
+        key
+    }
+
+    fn parse(keys: &[Value]) -> Result<KeySet, SetError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn which_keys_are_usable() {
+        let p384 = with(with(with(ec(), "crv", "P-384"), "x", coordinate(48)), "y", coordinate(48));
+        let good = [
+            rsa(),
+            ec(),
+            ed(),
+            p384.clone(),
+            with(rsa(), "use", "sig"),
+            with(rsa(), "alg", "PS512"),
+            with(ec(), "alg", "ES256"),
+            with(ed(), "alg", "Ed25519"),
+            with(rsa(), "key_ops", json!(["verify"])),
+            with(rsa(), "n", coordinate(512)),
+            with(rsa(), "unknown", json!({"deep": [1]})),
+        ];
+        for key in good {
+            assert_eq!(parse(std::slice::from_ref(&key)).map(|set| set.len()), Ok(1), "{key}");
+        }
+        let bad = [
+            json!({}),
+            json!({"kty": "oct", "kid": "o", "k": "c2VjcmV0", "alg": "HS256"}),
+            with(rsa(), "use", "enc"),
+            with(rsa(), "use", 7),
+            with(rsa(), "alg", "HS256"),
+            with(rsa(), "alg", "none"),
+            with(rsa(), "alg", "RSA-OAEP"),
+            with(rsa(), "alg", "ES256"),
+            with(rsa(), "key_ops", json!(["encrypt"])),
+            with(rsa(), "key_ops", "verify"),
+            with(rsa(), "kid", 7),
+            with(rsa(), "n", coordinate(255)),
+            with(rsa(), "n", "AAAA".repeat(100)),
+            with(rsa(), "n", "not base64!"),
+            with(rsa(), "n", Value::Null),
+            with(ec(), "alg", "ES384"),
+            with(ec(), "alg", "RS256"),
+            with(ec(), "x", coordinate(31)),
+            with(p384, "alg", "ES256"),
+            with(ec(), "crv", "P-521"),
+            with(ec(), "crv", "secp256k1"),
+            with(ed(), "x", coordinate(31)),
+            with(ed(), "crv", "X25519"),
+            with(ed(), "crv", "Ed448"),
+        ];
+        for key in bad {
+            assert_eq!(
+                parse(std::slice::from_ref(&key)).map(|set| set.len()),
+                Err(SetError::NoneUsable(1)),
+                "{key}"
+            );
+            assert_eq!(
+                parse(&[key.clone(), ec()]).map(|set| set.len()),
+                Ok(1),
+                "one bad key spoils no set: {key}"
+            );
+        }
+    }
+
+    #[test]
+    fn which_key_is_chosen() {
+        let set = parse(&[rsa(), ec(), with(ec(), "kid", "e2"), with(ed(), "kid", "r")]).expect("a set");
+        let check = |kid: Option<&str>, algorithm, expect: &str| {
+            let found = match set.choose(kid, algorithm) {
+                Choice::Key(key) => key.kid.clone().expect("every key has one"),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(found, expect, "{kid:?} {algorithm:?}");
+        };
+        check(Some("r"), Algorithm::RS256, "r");
+        check(Some("r"), Algorithm::EdDSA, "r");
+        check(Some("r"), Algorithm::ES256, "Unfit");
+        check(Some("e"), Algorithm::ES256, "e");
+        check(Some("e"), Algorithm::ES384, "Unfit");
+        check(Some("x"), Algorithm::RS256, "Unknown");
+        check(Some(""), Algorithm::RS256, "Unknown");
+        check(None, Algorithm::RS256, "r");
+        check(None, Algorithm::ES256, "Ambiguous");
+        check(None, Algorithm::ES384, "Unknown");
+        check(Some("r"), Algorithm::HS256, "Unfit");
+    }
+
+    #[test]
+    fn documents() {
+        let many: Vec<Value> = std::iter::repeat_with(ec).take(MAX_KEYS + 1).collect();
+        assert_eq!(parse(&many).map(|set| set.len()), Err(SetError::TooMany(MAX_KEYS + 1)));
+        assert_eq!(parse(&many[1..]).map(|set| set.len()), Ok(MAX_KEYS));
+        for bad in [
+            &b""[..],
+            b"[]",
+            b"{}",
+            b"{\"keys\":{}}",
+            b"{\"keys\":[],\"keys\":[]}",
+            b"\xff",
+            b"{\"keys\":[1]}",
+        ] {
+            assert!(matches!(KeySet::parse(bad), Err(SetError::NotASet(_))), "{bad:?}");
+        }
+    }
+}
