@@ -384,7 +384,7 @@ fn cost_of_a_slot() {
     let (queue, thread, _) = start(&memory, options);
     eventually("the second block", || memory.0.block_end.load(SeqCst) > 1_000_001);
     for threads in [1u32, 2, 4] {
-        let rounds = 200_000u32;
+        let rounds = 40_000u32;
         let each = (0..rounds).map(event_of_2_kib).collect::<Vec<_>>();
         let spent: Duration = std::thread::scope(|scope| {
             let parts = each.chunks((rounds / threads) as usize).map(<[_]>::to_vec).collect::<Vec<_>>();
