@@ -6,12 +6,14 @@
 //! See docs/audit-event.md for the reader's side.
 
 mod chain;
+mod digest;
 mod event;
 mod ranges;
 mod record;
 mod time;
 
 pub use chain::{Chain, Fault, Hash, Report, verify};
+pub use digest::keyed_digest;
 pub use event::{
     Attempt, Content, ContentForm, ContentText, Decision, Event, FindingCount, Status, Timing, Tokens,
     Versions,

@@ -4,5 +4,17 @@ pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
+mod guard;
+pub mod http;
 pub mod limits;
+mod load;
+mod offered;
+pub mod reload;
+pub mod runtime;
+pub mod server;
+pub mod telemetry;
+pub mod tls;
 pub mod upstream;
+
+pub use load::{Lifecycle, Load};
+pub use offered::Offered;

@@ -1,8 +1,12 @@
 //! The data plane's traits, filled with the store: here, because neither crate knows the other.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tollgate_filters::audit::Sealed;
+use tollgate_proxy::telemetry::Metrics;
+use tollgate_sink::Observer;
+use tollgate_store::GapRow;
 use tollgate_proxy::audit::{Abandoned, Spool, SpoolError};
 use tollgate_store::StoreError;
 
@@ -46,4 +50,28 @@ impl Spool for SpoolAdapter {
 
 fn failed(error: StoreError) -> SpoolError {
     SpoolError(Box::new(error))
+}
+
+/// What the sink reports becomes metrics and log lines.
+pub(crate) struct Observed(Arc<Metrics>);
+
+impl Observed {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Observed {
+        Observed(metrics)
+    }
+}
+
+impl Observer for Observed {
+    fn moved(&self, events: u64) {
+        self.0.audit_stored(events);
+    }
+
+    fn gap(&self, gap: &GapRow) {
+        self.0.audit_gap(&gap.reason);
+        tracing::warn!(?gap, "audit gap");
+    }
+
+    fn failed(&self, error: &StoreError) {
+        tracing::warn!(%error, "the audit store did not take a batch; it stays in the spool");
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway
-    Serve(ConfigFile),
+    Serve(ServeArgs),
     /// Check a configuration file: every mistake at once, with line and column
     Check(ConfigFile),
     /// Print the JSON Schema of the configuration file, or its reference
@@ -43,6 +43,15 @@ pub(crate) struct ConfigFile {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", env = "TOLLGATE_CONFIG")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Take the listening sockets of the running gateway, which then gets SIGQUIT: no connection is refused
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,138 @@
+//! Which guardrail actions hold for whom: the profile, and over it the overrides that match a caller, the narrowest last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tollgate_filters::identity::Caller;
+use tollgate_filters::scan::{Action, Direction, Policy, RuleError, RuleInfo, RuleSpec, Rules};
+
+use crate::config::{GuardrailOverride, Guardrails, Selector};
+
+/// Sets of overrides that were resolved, kept; past this many, they are resolved anew each time.
+const MAX_RESOLVED: usize = 1024;
+
+/// Resolved actions of both directions.
+#[derive(Debug, Clone)]
+pub(crate) struct Policies {
+    pub(crate) request: Arc<Policy>,
+    pub(crate) answer: Arc<Policy>,
+}
+
+/// All compiled rules, and who gets which actions.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) rules: Arc<Rules>,
+    config: Guardrails,
+    version: String,
+    everyone: Policies,
+    /// Keyed by the indices of the overrides that match, in order of narrowness.
+    resolved: RwLock<HashMap<Vec<u16>, Policies>>,
+}
+
+/// What a guardrail override is matched against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) model: &'a str,
+    pub(crate) team: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    /// Whether every field that the selector names is this subject's.
+    pub(crate) fn matches(&self, selector: &Selector) -> bool {
+        let is = |wanted: &Option<Arc<str>>, has: Option<&str>| match wanted {
+            None => true,
+            Some(wanted) => has == Some(&**wanted),
+        };
+        is(&selector.organization, Some(&self.caller.organization))
+            && is(&selector.application, Some(&self.caller.application))
+            && is(&selector.user, self.caller.user.as_deref())
+            && is(&selector.key, self.caller.key_id.as_deref())
+            && is(&selector.model, Some(self.model))
+            && is(&selector.team, self.team)
+    }
+}
+
+/// Key beats user beats application beats organisation; a model or a team narrows any of them.
+fn narrowness(selector: &Selector) -> u32 {
+    let weigh = |field: &Option<Arc<str>>, weight: u32| if field.is_some() { weight } else { 0 };
+    weigh(&selector.key, 32)
+        + weigh(&selector.user, 16)
+        + weigh(&selector.application, 8)
+        + weigh(&selector.organization, 4)
+        + weigh(&selector.team, 2)
+        + weigh(&selector.model, 1)
+}
+
+impl Guard {
+    pub(crate) fn build(config: &Guardrails) -> Result<Guard, Vec<RuleError>> {
+        let mut specs = Rules::builtin_specs();
+        specs.extend(config.rules.iter().cloned());
+        let rules = Arc::new(Rules::compile(&specs)?);
+        let mut config = config.clone();
+        // Stable: of two equally narrow overrides the later one in the file wins.
+        config.overrides.sort_by_key(|entry| narrowness(&entry.only));
+        let everyone = resolve(&rules, &config, &[]);
+        let version = version(&specs, &config);
+        Ok(Guard { rules, config, version, everyone, resolved: RwLock::default() })
+    }
+
+    /// The actions for this subject.
+    pub(crate) fn policies(&self, subject: Subject<'_>) -> Policies {
+        if self.config.overrides.is_empty() {
+            return self.everyone.clone();
+        }
+        let matching: Vec<u16> = (0u16..)
+            .zip(&self.config.overrides)
+            .filter(|(_, entry)| subject.matches(&entry.only))
+            .map(|(index, _)| index)
+            .collect();
+        if matching.is_empty() {
+            return self.everyone.clone();
+        }
+        if let Some(known) = self.resolved.read().get(&matching) {
+            return known.clone();
+        }
+        let fresh = resolve(&self.rules, &self.config, &matching);
+        let mut resolved = self.resolved.write();
+        if resolved.len() < MAX_RESOLVED {
+            resolved.insert(matching, fresh.clone());
+        }
+        fresh
+    }
+
+    /// Changes whenever a rule, the profile or an override does: what audit events name.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn shows_values(&self) -> bool {
+        self.config.show_values
+    }
+}
+
+fn version(specs: &[RuleSpec], config: &Guardrails) -> String {
+    // Debug forms are enough: they change when the values do, and nothing outside compares them.
+    let text = format!("{specs:?}{:?}{:?}", config.profile, config.overrides);
+    blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect()
+}
+
+fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
+    let overrides: Vec<&GuardrailOverride> =
+        matching.iter().map(|index| &config.overrides[usize::from(*index)]).collect();
+    let action = |rule: &RuleInfo, direction: Direction| -> Action {
+        let applies = |entry: &&&GuardrailOverride| {
+            entry.kind.as_deref().is_none_or(|kind| kind == &*rule.kind)
+                && entry.rule.as_deref().is_none_or(|id| id == &*rule.id)
+                && entry.direction.is_none_or(|wanted| wanted == direction)
+        };
+        let last = overrides.iter().rev().find(applies);
+        last.map_or_else(|| config.profile.action(rule, direction), |entry| entry.action)
+    };
+    let policy = |direction: Direction| {
+        let switches = config.profile.switches();
+        Arc::new(rules.policy(direction, |rule| action(rule, direction), switches))
+    };
+    Policies { request: policy(Direction::Request), answer: policy(Direction::Answer) }
+}

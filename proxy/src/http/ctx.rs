@@ -1,0 +1,200 @@
+//! What one request carries from phase to phase.
+//!
+//! The stages are types: [`Exchange`] is what every request has, from its head to its record; [`Proxied`] exists only once the
+//! request was authenticated, admitted and screened, and holds what the attempts need. Dropping an [`Exchange`] closes it, so
+//! that a panic or a killed task settles limits and writes its audit event like every other end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use pingora_http::ResponseHeader;
+use tollgate_filters::answer::{Form, Pipeline};
+use tollgate_filters::audit::{Event, Status};
+use tollgate_filters::chat::{Call, TokenEstimate};
+use tollgate_filters::identity::Caller;
+use tollgate_filters::select::Failure;
+use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
+
+use super::seam::{Control, Home};
+use crate::audit::AuditSlot;
+use crate::limits::Reservation;
+use crate::load::{BodyPermit, RequestPermit};
+use crate::runtime::{Live, Runtime};
+use crate::upstream::{Attempt, Plan};
+
+/// One request, from its head to its record.
+pub struct Exchange {
+    /// Taken once: a reload never changes rules in mid-request.
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) started: Instant,
+    pub(crate) form: ErrorForm,
+    pub(crate) facts: Facts,
+    pub(crate) permits: Permits,
+    pub(crate) cors: Vec<(http::HeaderName, HeaderValue)>,
+    pub(crate) proxied: Option<Box<Proxied>>,
+    /// Decided by a phase or an attempt; what the client is told when nothing better comes.
+    pub(crate) failure: Option<Rejection>,
+    pub(crate) closed: bool,
+}
+
+/// What must be given back, each exactly once.
+#[derive(Default)]
+pub(crate) struct Permits {
+    pub(crate) request: Option<RequestPermit>,
+    pub(crate) body: Option<BodyPermit>,
+    pub(crate) reservation: Option<Reservation>,
+    pub(crate) slot: Option<AuditSlot>,
+}
+
+/// What is known of the request so far; becomes its record.
+pub(crate) struct Facts {
+    pub(crate) event: Event,
+    pub(crate) endpoint: &'static str,
+    /// The configured model's name: a bounded label.
+    pub(crate) model_label: Option<Arc<str>>,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) rejection: Option<Rejection>,
+    /// Time the gateway itself took, without waiting for the client's body or an upstream.
+    pub(crate) overhead: Duration,
+    pub(crate) first_content: Option<Instant>,
+    /// When the client's body was whole.
+    pub(crate) body_read: Option<Instant>,
+    /// Local answers (health, models, preflight) that were not refused leave no audit event.
+    pub(crate) audited: bool,
+    pub(crate) estimate: TokenEstimate,
+}
+
+/// An admitted request on its way through its attempts.
+pub(crate) struct Proxied {
+    pub(crate) call: Call,
+    /// As it goes upstream, but for the target's model name.
+    pub(crate) body: Bytes,
+    pub(crate) edits: tollgate_filters::json::Edits,
+    /// This attempt's body.
+    pub(crate) outgoing: Bytes,
+    pub(crate) plan: Plan,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) control: Arc<Control>,
+    pub(crate) home: Option<Home>,
+    pub(crate) attempt: Option<Running>,
+    pub(crate) team: Option<Arc<str>>,
+    /// The route's own first-byte time, for every target.
+    pub(crate) first_byte: Option<Duration>,
+    /// Nothing more of this attempt is wanted.
+    pub(crate) deaf: bool,
+    /// Of this attempt's answer.
+    pub(crate) form: Form,
+    pub(crate) blocked: bool,
+    /// A stale pooled connection was replaced once.
+    pub(crate) stale_used: bool,
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// The attempt that is running.
+pub(crate) struct Running {
+    pub(crate) attempt: Attempt,
+    pub(crate) started: Instant,
+    /// Status of the upstream's answer, once its header is here.
+    pub(crate) answered: Option<u16>,
+    /// What its status, or an error event, said.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Exchange {
+    pub(crate) fn new(runtime: Arc<Runtime>, live: Arc<Live>) -> Exchange {
+        Exchange {
+            runtime,
+            live,
+            started: Instant::now(),
+            form: ErrorForm::OpenAi,
+            facts: Facts::new(),
+            permits: Permits::default(),
+            cors: Vec::new(),
+            proxied: None,
+            failure: None,
+            closed: false,
+        }
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        &self.facts.event.request_id
+    }
+
+    pub(crate) fn error_form(&self) -> ErrorForm {
+        self.form
+    }
+
+    pub(crate) fn header_sent(&self) -> bool {
+        self.proxied.as_ref().is_some_and(|proxied| proxied.control.header_sent())
+    }
+
+    pub(crate) fn client_gone(&self) -> bool {
+        self.proxied.as_ref().is_some_and(|proxied| proxied.control.client_gone())
+    }
+
+    /// An error as the surface's own event, in a stream that has begun.
+    pub(crate) fn in_band_error(&mut self, rejection: &Rejection) -> Bytes {
+        let mut out = Vec::new();
+        let id = Arc::clone(&self.facts.event.request_id);
+        if let Some(proxied) = &mut self.proxied {
+            proxied.pipeline.fail(rejection, &id, &mut out);
+        }
+        out.into()
+    }
+
+    /// The headers that every answer carries, whoever wrote its body.
+    pub(crate) fn decorate(&self, header: &mut ResponseHeader) -> pingora_error::Result<()> {
+        header.insert_header("x-request-id", self.request_id())?;
+        if self.form == ErrorForm::Anthropic {
+            header.insert_header("request-id", self.request_id())?;
+        }
+        for (name, value) in &self.cors {
+            header.insert_header(name.clone(), value.clone())?;
+        }
+        if let Some(reservation) = &self.permits.reservation {
+            super::respond::limit_headers(header, reservation.standing(), self.form, self.facts.event.ts)?;
+        }
+        let micros = u64::try_from(self.facts.overhead.as_micros()).unwrap_or(u64::MAX);
+        header.insert_header("x-tollgate-overhead-us", micros)?;
+        Ok(())
+    }
+}
+
+impl Facts {
+    fn new() -> Facts {
+        Facts {
+            event: Event { ts: SystemTime::now().into(), status: Status::Error, ..Event::default() },
+            endpoint: "unknown",
+            model_label: None,
+            caller: None,
+            rejection: None,
+            overhead: Duration::ZERO,
+            first_content: None,
+            body_read: None,
+            audited: true,
+            estimate: TokenEstimate::default(),
+        }
+    }
+
+    /// The client is (or would have been) told this.
+    pub(crate) fn refuse(&mut self, rejection: &Rejection) {
+        self.event.http_status = rejection.code.status();
+        self.event.code = Some(rejection.code.as_str().into());
+        self.event.status = match rejection.code {
+            Code::PiiDetected | Code::SecretDetected | Code::PromptInjection => Status::Blocked,
+            _ => Status::Error,
+        };
+        self.rejection = Some(rejection.clone());
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.closed {
+            super::finish::close(self, super::finish::End::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The one place where an error becomes an HTTP answer, or an event in a stream that has begun.
+
+use bytes::Bytes;
+use pingora_error::{Error, ErrorSource, ErrorType};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{FailToProxy, Session};
+use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
+
+use super::ctx::Exchange;
+use super::seam::{ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
+
+/// Why a phase stops early: a refusal that the client is told, or a connection that is no more.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Refused(Rejection),
+    Broken(Box<Error>),
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Stop {
+        Stop::Refused(rejection)
+    }
+}
+
+impl From<Box<Error>> for Stop {
+    fn from(error: Box<Error>) -> Stop {
+        Stop::Broken(error)
+    }
+}
+
+/// Writes `rejection` as the whole answer. The request body may still be unread; see [`super::body::discard`].
+pub(crate) async fn respond(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    rejection: &Rejection,
+    form: ErrorForm,
+) -> pingora_error::Result<()> {
+    let body = rejection.body(form, exchange.request_id());
+    let mut header = ResponseHeader::build(rejection.code.status(), Some(12))?;
+    header.insert_header("content-type", "application/json")?;
+    header.insert_header("content-length", body.len())?;
+    header.insert_header("cache-control", "no-store")?;
+    if let Some(seconds) = rejection.retry_after_secs() {
+        header.insert_header("retry-after", seconds)?;
+    }
+    if rejection.is_permanent() {
+        header.insert_header("x-should-retry", "false")?;
+    }
+    match rejection.code {
+        Code::InvalidApiKey | Code::InvalidToken | Code::TokenExpired => {
+            header.insert_header("www-authenticate", "Bearer")?; // RFC 9110 section 11.6.1
+        }
+        Code::MethodNotAllowed => {
+            let allow = if session.req_header().method == http::Method::POST { "GET, HEAD" } else { "POST" };
+            header.insert_header("allow", allow)?; // RFC 9110 section 15.5.6
+        }
+        _ => {}
+    }
+    exchange.decorate(&mut header)?;
+    exchange.facts.refuse(rejection);
+    let head = session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(header), head).await?;
+    if head {
+        return Ok(());
+    }
+    session.write_response_body(Some(Bytes::from(body)), true).await
+}
+
+/// Pingora's `fail_to_proxy`: the last error of all attempts, or of a phase.
+pub(crate) async fn fail(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    let over = error.etype() == &ENDED_EARLY
+        || exchange.client_gone()
+        || (error.esource() == &ErrorSource::Downstream && exchange.failure.is_none());
+    if over {
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    }
+    let rejection = exchange.failure.take().unwrap_or_else(|| rejection_of(error));
+    if exchange.header_sent() {
+        let event = exchange.in_band_error(&rejection);
+        exchange.facts.refuse(&rejection);
+        if let Err(error) = session.write_response_body(Some(event), true).await {
+            tracing::debug!(%error, "the error event could not be written");
+        }
+    } else if let Err(error) = {
+        let form = exchange.error_form();
+        respond(session, exchange, &rejection, form).await
+    } {
+        tracing::debug!(%error, "the error answer could not be written");
+    }
+    FailToProxy { error_code: rejection.code.status(), can_reuse_downstream: false }
+}
+
+/// The caller's view of an error that no attempt explained.
+pub(crate) fn rejection_of(error: &Error) -> Rejection {
+    let timeout = [FIRST_EVENT, IDLE, TOTAL].contains(error.etype())
+        || matches!(
+            error.etype(),
+            ErrorType::ReadTimedout | ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout
+        );
+    if timeout {
+        let message = "The model did not answer in time. Try again, or ask for a shorter answer.";
+        return Rejection::new(Code::UpstreamTimeout, message);
+    }
+    if error.etype() == &SHUTDOWN {
+        let message =
+            "This gateway instance is shutting down and could not finish the answer. Send the request again.";
+        return Rejection::new(Code::Overloaded, message).with_retry_after(std::time::Duration::from_secs(1));
+    }
+    let message = "The model's host failed while it answered. Try again.";
+    Rejection::new(Code::UpstreamError, message)
+}

@@ -1,0 +1,229 @@
+//! The answer's header: which attempts' headers may begin an answer, and what the client sees of them.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use tollgate_filters::answer::Form;
+use tollgate_filters::audit::Timestamp;
+use tollgate_filters::chat::{self, Predicted};
+use tollgate_filters::select::{self, Judgement};
+use tollgate_filters::verdict::ErrorForm;
+
+use super::ctx::Exchange;
+use crate::limits::{Level, Standing};
+
+/// The upstream answered with a status that leads to the next target.
+pub(crate) const STATUS: ErrorType = ErrorType::new("UpstreamStatus");
+
+/// Passed on as they are; `pass_headers` of a provider adds prefixes.
+const PASSED: [&str; 6] = [
+    "content-type",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "retry-after-ms",
+    "content-language",
+];
+
+/// Of the upstream's header, either an error that leads to the next target, or what the client will see.
+pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    if response.status.is_informational() {
+        return Ok(());
+    }
+    let status = response.status.as_u16();
+    let Some(proxied) = &mut exchange.proxied else {
+        return Error::e_explain(ErrorType::InternalError, "an answer without its attempt");
+    };
+    let Some(running) = &mut proxied.attempt else {
+        return Error::e_explain(ErrorType::InternalError, "an answer without its attempt");
+    };
+    running.answered = Some(status);
+    proxied.control.on_upstream_bytes();
+    // Nothing of this batch has been filtered yet, so here (and only here) an Err is safe.
+    if let Judgement::Next(failure) = select::judge_status(status, retry_after(response)) {
+        running.failure = Some(failure);
+        return Err(Error::explain(STATUS, format!("status {status}")).into_up());
+    }
+    let form = form_of(response);
+    proxied.pipeline.begin(form);
+    proxied.form = form;
+    let settings = &running.attempt.provider().settings;
+    let model = running.attempt.model(&proxied.call.model);
+    rewrite(response, &settings.pass_headers)?;
+    if form == Form::Events {
+        stream_headers(response)?;
+    } else {
+        // What leaves may be longer or shorter; a plain answer's own length is set when it is whole.
+        response.remove_header(&header::CONTENT_LENGTH);
+    }
+    response.insert_header("x-tollgate-provider", &*settings.id)?;
+    if let Ok(value) = HeaderValue::from_str(model) {
+        response.insert_header("x-tollgate-model", value)?;
+    }
+    exchange.facts.event.http_status = status;
+    exchange.decorate(response)
+}
+
+/// The form that the header announces. Error answers that pass through are the upstream's own words: left as they are.
+fn form_of(response: &ResponseHeader) -> Form {
+    let kind = response.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is = |name: &[u8]| kind.len() >= name.len() && kind[..name.len()].eq_ignore_ascii_case(name);
+    if !response.status.is_success() {
+        Form::Opaque
+    } else if is(b"text/event-stream") {
+        Form::Events
+    } else {
+        // Whatever a success calls itself, a guard must be able to read it; binary answers have surfaces of their own.
+        Form::Plain
+    }
+}
+
+/// Keeps what is the client's business: the provider's own limits and ids move out of the way of ours.
+fn rewrite(response: &mut ResponseHeader, prefixes: &[String]) -> Result<()> {
+    let names: Vec<HeaderName> = response.headers.keys().cloned().collect();
+    for name in names {
+        let text = name.as_str();
+        if PASSED.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+            continue;
+        }
+        let renamed = match text {
+            "x-request-id" | "request-id" => Some("x-upstream-request-id".to_owned()),
+            _ => text
+                .strip_prefix("x-ratelimit-")
+                .or_else(|| text.strip_prefix("anthropic-ratelimit-"))
+                .map(|rest| format!("x-upstream-ratelimit-{rest}")),
+        };
+        let value = response.remove_header(&name);
+        if let (Some(renamed), Some(value)) = (renamed, value) {
+            response.insert_header(renamed, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// What every event stream carries (WIRE: no buffering by proxies in between, no length).
+pub(crate) fn stream_headers(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header(header::CONTENT_TYPE, "text/event-stream")?;
+    response.insert_header(header::CACHE_CONTROL, "no-cache")?;
+    response.insert_header("x-accel-buffering", "no")?;
+    response.remove_header(&header::CONTENT_LENGTH);
+    // HTTP/1.1 needs it, else the answer would run until the connection closes; HTTP/2 sessions remove it.
+    response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    Ok(())
+}
+
+/// A plain answer is whole: its length and its cost are known before its header leaves.
+pub(crate) fn plain_is_whole(exchange: &Exchange, body: Bytes) -> Bytes {
+    let Some(proxied) = &exchange.proxied else { return body };
+    let body = match &proxied.team {
+        Some(_) => predicted(exchange, &body).unwrap_or(body),
+        None => body,
+    };
+    let length = body.len();
+    let cost = super::finish::cost(exchange, proxied.pipeline.usage().as_ref());
+    proxied.control.set_late(move |header| {
+        header.remove_header(&header::TRANSFER_ENCODING);
+        // Both values are digits and a point: always valid.
+        let _ = header.insert_header(header::CONTENT_LENGTH, length);
+        if let Some(nano) = cost {
+            let _ = header.insert_header("x-tollgate-cost-usd", usd(nano));
+        }
+    });
+    body
+}
+
+/// A team route's own answer, made of the chat answer.
+fn predicted(exchange: &Exchange, body: &Bytes) -> Option<Bytes> {
+    let proxied = exchange.proxied.as_ref()?;
+    let running = proxied.attempt.as_ref()?;
+    let latency_ms = u64::try_from(exchange.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let facts = Predicted { model: &proxied.call.model, variant: &running.attempt.target().id, latency_ms };
+    chat::predicted(body, facts).ok()
+}
+
+/// Nano-USD as a decimal of USD without trailing zeros.
+pub(crate) fn usd(nano: u64) -> String {
+    let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+    let text = text.trim_end_matches('0');
+    text.strip_suffix('.').unwrap_or(text).to_owned()
+}
+
+/// How long the upstream asks to be left alone.
+fn retry_after(response: &ResponseHeader) -> Option<Duration> {
+    let text = |name: &str| response.headers.get(name)?.to_str().ok();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    select::retry_after(text("retry-after"), text("retry-after-ms"), now)
+}
+
+/// The gateway's own limits, in the surface's form.
+pub(crate) fn limit_headers(
+    response: &mut ResponseHeader,
+    standing: &Standing,
+    form: ErrorForm,
+    now: Timestamp,
+) -> Result<()> {
+    let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
+    for (what, level) in kinds.into_iter().filter_map(|(what, level)| Some((what, level?))) {
+        let Level { limit, remaining, reset } = level;
+        match form {
+            ErrorForm::OpenAi => {
+                response.insert_header(format!("x-ratelimit-limit-{what}"), limit)?;
+                response.insert_header(format!("x-ratelimit-remaining-{what}"), remaining)?;
+                response.insert_header(
+                    format!("x-ratelimit-reset-{what}"),
+                    tollgate_filters::limits::reset_text(reset),
+                )?;
+            }
+            ErrorForm::Anthropic => {
+                let at = now.micros().saturating_add(i64::try_from(reset.as_micros()).unwrap_or(i64::MAX));
+                response.insert_header(format!("anthropic-ratelimit-{what}-limit"), limit)?;
+                response.insert_header(format!("anthropic-ratelimit-{what}-remaining"), remaining)?;
+                let at = Timestamp::from_micros(at).to_string();
+                response.insert_header(format!("anthropic-ratelimit-{what}-reset"), at)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usd_is_exact() {
+        for (nano, text) in
+            [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (2_000_000_000, "2"), (10_000, "0.00001")]
+        {
+            assert_eq!(usd(nano), text);
+        }
+    }
+
+    #[test]
+    fn upstream_headers_are_kept_renamed_or_dropped() {
+        let mut response = ResponseHeader::build(200, None).expect("a status");
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("x-ratelimit-remaining-tokens", "5"),
+            ("x-request-id", "theirs"),
+            ("set-cookie", "a=b"),
+            ("server", "x"),
+            ("x-vendor-region", "eu"),
+        ] {
+            response.insert_header(name, value).expect("valid");
+        }
+        rewrite(&mut response, &["x-vendor-".to_owned()]).expect("valid");
+        let mut names: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let want = [
+            "content-type",
+            "x-upstream-ratelimit-remaining-tokens",
+            "x-upstream-request-id",
+            "x-vendor-region",
+        ];
+        assert_eq!(names, want);
+    }
+}

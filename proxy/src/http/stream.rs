@@ -1,0 +1,108 @@
+//! The answer's bytes go through the pipeline; what comes out of it decides what the seam does next.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pingora_error::{Error, ErrorType};
+use tollgate_filters::answer::{Fault, FaultKind, Form, Step};
+use tollgate_filters::select::{self, Failure, Judgement};
+use tollgate_filters::verdict::{Code, Rejection};
+
+use super::ctx::{Exchange, Proxied};
+use super::seam::After;
+
+/// The upstream sent something that is not the answer it began.
+pub(crate) const BAD_ANSWER: ErrorType = ErrorType::new("BadAnswer");
+/// A guard could not read the answer.
+pub(crate) const GUARD_FAILED: ErrorType = ErrorType::new("GuardFailed");
+
+/// Pingora's body filter.
+pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
+    let Some(proxied) = &mut exchange.proxied else { return };
+    let had_content = proxied.pipeline.has_content();
+    if let Some(rejection) = filter(proxied, body, end) {
+        exchange.failure = Some(rejection);
+    }
+    if !had_content && proxied.pipeline.has_content() {
+        exchange.facts.first_content = Some(Instant::now());
+        // From here on nothing is sent again: the request's body gives its bytes back.
+        (proxied.body, proxied.outgoing) = (Bytes::new(), Bytes::new());
+        exchange.permits.body = None;
+    }
+    let whole = end && proxied.form == Form::Plain && !proxied.control.header_sent();
+    if whole && let Some(bytes) = body {
+        *bytes = super::respond::plain_is_whole(exchange, std::mem::take(bytes));
+    }
+}
+
+/// One batch of upstream bytes. `body` is replaced by what may leave.
+fn filter(proxied: &mut Proxied, body: &mut Option<Bytes>, end: bool) -> Option<Rejection> {
+    proxied.control.on_upstream_bytes();
+    if proxied.deaf {
+        *body = None;
+        return None;
+    }
+    let mut out = std::mem::take(&mut proxied.scratch);
+    let mut step = match body.as_deref() {
+        Some(bytes) if !bytes.is_empty() => proxied.pipeline.push(bytes, &mut out),
+        _ => Step::More,
+    };
+    if end && matches!(step, Step::More) {
+        step = proxied.pipeline.finish(&mut out);
+    }
+    let failure = act(proxied, step, end);
+    *body = (!out.is_empty()).then(|| Bytes::copy_from_slice(&out));
+    out.clear();
+    proxied.scratch = out;
+    failure
+}
+
+/// Returns the rejection of a guard that failed: it is final, whatever the attempts say.
+fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
+    match step {
+        Step::More => None,
+        Step::Done => {
+            proxied.deaf = true;
+            None
+        }
+        Step::Blocked => {
+            proxied.deaf = true;
+            proxied.blocked = true;
+            if !end {
+                proxied.control.after_batch(After::End);
+            }
+            None
+        }
+        Step::UpstreamFailed(fault) => {
+            proxied.deaf = true;
+            let mut error = Error::explain(BAD_ANSWER, format!("{:?}: {}", fault.kind, fault.message));
+            error.as_up();
+            if let Some(running) = &mut proxied.attempt {
+                running.failure = Some(failure_of(&fault));
+            }
+            proxied.control.after_batch(After::Fail(error));
+            None
+        }
+        Step::GuardFailed(why) => {
+            proxied.deaf = true;
+            let mut error = Error::explain(GUARD_FAILED, why);
+            error.as_up();
+            proxied.control.after_batch(After::Fail(error));
+            let message = format!("The answer could not be checked ({why}), so it is not passed on.");
+            Some(Rejection::new(Code::GuardrailFailed, message))
+        }
+    }
+}
+
+/// What an answer that began well says about its target.
+fn failure_of(fault: &Fault) -> Failure {
+    match (fault.kind, fault.status) {
+        (FaultKind::ErrorEvent, Some(status)) => match select::judge_status(status, None) {
+            Judgement::Next(failure) => failure,
+            Judgement::Deliver => Failure::ErrorEvent,
+        },
+        (FaultKind::ErrorEvent, None) => Failure::ErrorEvent,
+        (FaultKind::Truncated, _) => Failure::Broken,
+        (FaultKind::Malformed | FaultKind::TooLarge, _) => Failure::Malformed,
+    }
+}

@@ -1,0 +1,121 @@
+//! A reload builds everything from the new file, then swaps; a file that does not build changes nothing and says why.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::config::{Config, Listener};
+use crate::runtime::{Live, Runtime};
+use crate::tls::{self, Certificates};
+
+/// A configuration as its source gives it: validated, with the hash of the file.
+#[derive(Debug)]
+pub struct Fresh {
+    pub config: Config,
+    /// Hex digest of the file; the version in audit events is its beginning.
+    pub hash: String,
+}
+
+/// Reads the configuration anew. The error is what an operator reads.
+pub type Source = Box<dyn Fn() -> Result<Fresh, String> + Send + Sync>;
+
+/// What the admin listener shows.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub generation: u64,
+    pub hash: String,
+    pub loaded_at: SystemTime,
+    pub last_error: Option<String>,
+}
+
+pub struct Reloader {
+    source: Source,
+    runtime: Arc<ArcSwap<Runtime>>,
+    live: Arc<Live>,
+    certificates: HashMap<SocketAddr, Certificates>,
+    status: Mutex<Status>,
+    /// One reload at a time. Each reads the file after it got its turn, so the newest wins.
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    pub fn new(
+        source: Source,
+        runtime: Arc<ArcSwap<Runtime>>,
+        live: Arc<Live>,
+        certificates: HashMap<SocketAddr, Certificates>,
+        hash: String,
+    ) -> Reloader {
+        let generation = runtime.load().generation();
+        live.metrics.on_config(generation);
+        let status = Status { generation, hash, loaded_at: SystemTime::now(), last_error: None };
+        Reloader { source, runtime, live, certificates, status: Mutex::new(status), turn: Mutex::new(()) }
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// Builds and swaps. Slow; never on a request thread.
+    pub fn reload(&self) -> Result<u64, String> {
+        let _turn = self.turn.lock();
+        match self.build_and_swap() {
+            Ok((generation, hash)) => {
+                let loaded_at = SystemTime::now();
+                *self.status.lock() = Status { generation, hash, loaded_at, last_error: None };
+                self.live.metrics.on_config(generation);
+                tracing::info!(generation, "configuration reloaded");
+                Ok(generation)
+            }
+            Err(why) => {
+                self.status.lock().last_error = Some(why.clone());
+                self.live.metrics.on_bad_config();
+                tracing::error!(error = %why, "reload refused; the configuration in force stays");
+                Err(why)
+            }
+        }
+    }
+
+    fn build_and_swap(&self) -> Result<(u64, String), String> {
+        let Fresh { config, hash } = (self.source)()?;
+        let current = self.runtime.load_full();
+        same_listeners(&current.config().listeners, &config.listeners)?;
+        let mut loaded = Vec::new();
+        for listener in &config.listeners {
+            if let (Some(tls), Some(cell)) = (&listener.tls, self.certificates.get(&listener.address)) {
+                loaded.push((cell, tls::load(tls).map_err(|error| error.to_string())?));
+            }
+        }
+        let generation = current.generation() + 1;
+        let runtime = Runtime::build(config, &hash[..hash.len().min(12)], generation, &self.live);
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        // Everything is built: from here on nothing can fail.
+        for (cell, files) in loaded {
+            cell.swap(files);
+        }
+        self.live.upstreams.adopt(runtime.fleet());
+        self.runtime.store(Arc::new(runtime));
+        Ok((generation, hash))
+    }
+}
+
+/// Sockets are opened once: a reload cannot add, remove or re-protocol one.
+fn same_listeners(before: &[Listener], after: &[Listener]) -> Result<(), String> {
+    type Shape = (SocketAddr, bool, bool, bool, bool);
+    let shape = |listener: &Listener| -> Shape {
+        let client_ca = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        (listener.address, listener.tls.is_some(), listener.h2, listener.h2c, client_ca)
+    };
+    let before: Vec<_> = before.iter().map(shape).collect();
+    let after: Vec<_> = after.iter().map(shape).collect();
+    if before == after {
+        return Ok(());
+    }
+    Err("listeners: the address, or tls, h2, h2c, client_ca of a listener changed; that needs a restart or an upgrade (SIGQUIT). \
+         Nothing of the new file is in force."
+        .to_owned())
+}

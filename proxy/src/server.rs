@@ -1,0 +1,163 @@
+//! The Pingora server: listeners in, signals watched, sockets handed to a successor.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::server::configuration::{Opt, ServerConf};
+use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora_proxy::ProxyServiceBuilder;
+
+use crate::config::Listener;
+use crate::http::Gateway;
+use crate::runtime::BuildError;
+use crate::tls::{self, Certificates};
+
+/// How long Pingora goes on accepting after it has handed its sockets over.
+pub const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// Pingora's own end of a shutdown. The process ends by itself as soon as nothing is in flight, so this is never reached.
+const GRACE: u64 = 24 * 3600;
+
+/// Idle HTTP/2 connections of clients are closed after this.
+const H2_IDLE: Duration = Duration::from_secs(300);
+
+/// What a signal asked for, once it is time to act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Close the listeners, then drain.
+    Terminate,
+    /// Hand the sockets to the successor that waits for them, then drain.
+    HandOver,
+}
+
+/// Resolves when the process shall stop.
+pub type Stopping = Pin<Box<dyn Future<Output = Stop> + Send>>;
+
+/// What the server runs with.
+pub struct Settings {
+    pub threads: usize,
+    pub max_attempts: usize,
+    /// Socket for handing over; its folder must be private (Pingora makes the socket world-writable).
+    pub upgrade_socket: PathBuf,
+    /// Take the sockets of a running predecessor instead of binding.
+    pub take_over: bool,
+}
+
+/// Certificates of all TLS listeners, by address; the first broken file is the error.
+pub fn certificates(listeners: &[Listener]) -> Result<HashMap<SocketAddr, Certificates>, BuildError> {
+    let with_tls = listeners.iter().filter_map(|listener| Some((listener.address, listener.tls.as_ref()?)));
+    with_tls.map(|(address, files)| Ok((address, Certificates::new(tls::load(files)?)))).collect()
+}
+
+/// Binds once to find out whether the addresses are free. Pingora itself would retry for 30 s and then go on without.
+pub fn check_addresses(listeners: &[Listener]) -> Result<(), BuildError> {
+    for listener in listeners {
+        std::net::TcpListener::bind(listener.address).map_err(|error| {
+            BuildError::Invalid(format!("listeners: cannot listen on {}: {error}", listener.address))
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a successor listens on the hand-over socket. Read from the kernel's list: connecting would use its one accept up.
+pub fn successor_waits(socket: &Path) -> bool {
+    let Ok(sockets) = std::fs::read_to_string("/proc/net/unix") else { return false };
+    let Some(path) = socket.to_str() else { return false };
+    // Columns end with the path; flag 00010000 is __SO_ACCEPTCON: it listens.
+    sockets.lines().any(|line| line.ends_with(path) && line.contains(" 00010000 "))
+}
+
+/// Runs until the process is told to stop and everything has been drained. Does not return while requests are in flight.
+pub fn run(
+    gateway: Gateway,
+    settings: &Settings,
+    certificates: &HashMap<SocketAddr, Certificates>,
+    stopping: Stopping,
+) {
+    let listeners = gateway.runtime.load().config().listeners.clone();
+    let conf = ServerConf {
+        threads: settings.threads,
+        max_retries: settings.max_attempts,
+        grace_period_seconds: Some(GRACE),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upgrade_sock: settings.upgrade_socket.to_string_lossy().into_owned(),
+        upgrade_sock_connect_accept_max_retries: Some(120),
+        upstream_keepalive_pool_size: 1024,
+        ..ServerConf::default()
+    };
+    let opt = Opt { upgrade: settings.take_over, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(Some(opt), conf);
+    server.bootstrap(); // waits for the predecessor's sockets when taking over
+    // Cleartext HTTP/2 is a property of a Pingora service, so there is one for the listeners with it and one for the others.
+    for h2c in [false, true] {
+        let group: Vec<_> = listeners.iter().filter(|listener| listener.h2c == h2c).collect();
+        if group.is_empty() {
+            continue;
+        }
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(H2_IDLE);
+        let name = if h2c { "data-h2c" } else { "data" };
+        let builder = ProxyServiceBuilder::new(&server.configuration, gateway.clone())
+            .name(name)
+            .server_options(options);
+        let mut service = builder.build();
+        for listener in group {
+            service.add_listener(endpoint(listener, certificates.get(&listener.address)));
+        }
+        server.add_service(service);
+    }
+    server.run(RunArgs { shutdown_signal: Box::new(Signals(tokio::sync::Mutex::new(stopping))) });
+}
+
+fn endpoint(listener: &Listener, certificates: Option<&Certificates>) -> ListenerConfig {
+    let mut socket = TcpSocketOptions::default();
+    // A client that vanished without FIN is noticed after about two minutes, also when nothing is written to it.
+    socket.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    let mut config = ListenerConfig::tcp(listener.address.to_string()).tcp_socket_options(socket);
+    if let Some(certificates) = certificates {
+        let mut tls = TlsSettings::with_callbacks(Box::new(NoCallbacks)).expect("infallible in this version");
+        tls.set_cert_resolver(certificates.resolver());
+        if let Some(verifier) = certificates.verifier() {
+            tls.set_client_cert_verifier(verifier);
+        }
+        if listener.h2 {
+            tls.enable_h2();
+        }
+        config = config.tls(tls);
+    }
+    config
+}
+
+struct NoCallbacks;
+
+#[async_trait]
+impl pingora_core::listeners::TlsAccept for NoCallbacks {}
+
+/// Hands our own decision to Pingora: it waits for what `stopping` resolves to, never for a signal.
+struct Signals(tokio::sync::Mutex<Stopping>);
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut stopping = self.0.lock().await;
+        match stopping.as_mut().await {
+            Stop::Terminate => ShutdownSignal::GracefulTerminate,
+            Stop::HandOver => ShutdownSignal::GracefulUpgrade,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Signals and the way down: SIGTERM and SIGINT stop, SIGQUIT hands over to a successor, SIGHUP reloads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tollgate_proxy::runtime::Live;
+use tollgate_proxy::server::{HAND_OVER, Stop, successor_waits};
+
+/// After the error events have been written, how long their streams may take to end.
+const AFTER_CUT: Duration = Duration::from_secs(5);
+/// What the kernel still has to send when the last request is over.
+const LAST_BYTES: Duration = Duration::from_millis(100);
+
+/// How this process goes down.
+pub(crate) struct Way {
+    pub(crate) live: Arc<Live>,
+    pub(crate) pre_stop: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) upgrade_socket: PathBuf,
+    /// Runs when nothing is in flight any more: the audit trail is flushed, the sink stopped.
+    pub(crate) flush: Box<dyn FnOnce() + Send>,
+}
+
+/// Waits for a signal that ends the process, and starts the drain. Resolves when Pingora shall close its listeners.
+pub(crate) async fn stopping(way: Way) -> Stop {
+    let stop = wait(way.upgrade_socket.clone()).await;
+    match stop {
+        Stop::Terminate => {
+            tracing::info!(requests = way.live.load.requests(), "stopping");
+            way.live.lifecycle.stop(); // not ready, from now on
+            notify(&[NotifyState::Stopping]);
+            let pre_stop = way.pre_stop;
+            tokio::time::sleep(pre_stop).await;
+        }
+        Stop::HandOver => tracing::info!("a successor waits: handing the sockets over"),
+    }
+    // A thread of its own: Pingora sleeps through its grace period and stops its runtimes when it ends.
+    let spawned = std::thread::Builder::new().name("drain".into()).spawn(move || drain(way, stop));
+    if let Err(error) = spawned {
+        tracing::error!(%error, "cannot start the drain; exiting at once");
+        std::process::exit(1);
+    }
+    stop
+}
+
+async fn wait(upgrade_socket: PathBuf) -> Stop {
+    let (Some(mut terminate), Some(mut interrupt), Some(mut quit)) =
+        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::quit()))
+    else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Stop::Terminate,
+            _ = interrupt.recv() => return Stop::Terminate,
+            _ = quit.recv() => {
+                if successor_waits(&upgrade_socket) {
+                    return Stop::HandOver;
+                }
+                tracing::error!(
+                    socket = %upgrade_socket.display(),
+                    "SIGQUIT refused: no successor waits for the sockets. Start one with `tollgate serve --take-over` first."
+                );
+            }
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::error!(%error, "cannot listen for a signal")).ok()
+}
+
+/// Waits until nothing is in flight, at most for `drain`; then ends what still streams, flushes, and exits.
+fn drain(way: Way, stop: Stop) {
+    if stop == Stop::HandOver {
+        std::thread::sleep(HAND_OVER); // until then this process still accepts
+        way.live.lifecycle.stop();
+    }
+    let deadline = Instant::now() + way.drain;
+    if !idle_by(&way.live, deadline) {
+        tracing::warn!(requests = way.live.load.requests(), "the drain is over: ending what still streams");
+        way.live.lifecycle.cut();
+        idle_by(&way.live, Instant::now() + AFTER_CUT);
+    }
+    std::thread::sleep(LAST_BYTES);
+    (way.flush)();
+    tracing::info!("stopped");
+    std::process::exit(0);
+}
+
+fn idle_by(live: &Live, deadline: Instant) -> bool {
+    while live.load.requests() > 0 {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// A reload begins; [`notify_ready`] ends it (systemd.service(5), `Type=notify`).
+pub(crate) fn notify_reloading() {
+    notify(&[NotifyState::Reloading]);
+}
+
+pub(crate) fn notify_ready() {
+    notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+}
+
+/// Tells systemd, where it asks.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// SIGHUP, and where enabled a change of the file, reload. `reload` runs on a blocking thread, one at a time.
+pub(crate) async fn reloading(
+    reload: Arc<dyn Fn() + Send + Sync>,
+    watch: Option<Duration>,
+    digest: impl Fn() -> Option<String> + Send + 'static,
+) {
+    let Some(mut hangup) = listen(SignalKind::hangup()) else { return };
+    let mut seen = digest();
+    let mut ticks = tokio::time::interval(watch.unwrap_or(Duration::from_secs(3600)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let wanted = tokio::select! {
+            _ = hangup.recv() => true,
+            _ = ticks.tick(), if watch.is_some() => {
+                let now = digest();
+                let changed = now.is_some() && now != seen;
+                seen = now.or(seen);
+                changed
+            }
+        };
+        if wanted {
+            let reload = Arc::clone(&reload);
+            if let Err(error) = tokio::task::spawn_blocking(move || reload()).await {
+                tracing::error!(%error, "the reload panicked; the configuration in force stays");
+            }
+        }
+    }
+}
