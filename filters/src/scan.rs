@@ -5,18 +5,29 @@
 //! and what is remembered of it for the length of one request, is the [`Masker`]'s business.
 
 mod action;
+mod address;
+mod check;
+mod email;
+mod machine;
 mod mask;
+mod number;
 mod policy;
 mod profile;
 pub mod request;
 mod rules;
 mod spec;
 mod stream;
+mod sweep;
+mod trigger;
+mod units;
 
 pub use action::{Action, Direction};
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
-pub use spec::{Body, Examples, RuleSpec, Severity, Validator};
+pub use spec::{Body, Detector, Examples, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};
+
+#[cfg(test)]
+mod tests;

@@ -16,19 +16,21 @@ pub enum Shape {
 }
 
 /// Findings of one rule, action and place, counted. Never the value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    pub rule: Arc<str>,
-    pub kind: Arc<str>,
-    pub action: Action,
     pub direction: Direction,
     /// A path such as `messages[2].content`.
     pub location: String,
+    pub rule: Arc<str>,
+    pub kind: Arc<str>,
+    pub action: Action,
     pub count: u32,
 }
 
-/// Findings kept apart by place; those past it are counted at the last one of their rule and action.
+/// Findings kept apart by place.
 const MAX_FINDINGS: usize = 256;
+/// Place of the others.
+const OVERFLOW: &str = "…";
 
 /// The memory of one request, both directions: numbers of masked values, values the request carried, the tally of findings.
 #[derive(Debug, Default)]
@@ -72,25 +74,26 @@ impl Masker {
         if self.quiet {
             return;
         }
-        let full = self.findings.len() >= MAX_FINDINGS;
-        let same = |finding: &&mut Finding| {
-            finding.rule == found.rule_id
-                && finding.action == found.action
-                && finding.direction == found.direction
-                && (full || finding.location == location)
-        };
-        if let Some(finding) = self.findings.iter_mut().rev().find(same) {
-            finding.count = finding.count.saturating_add(1);
-            return;
-        }
-        self.findings.push(Finding {
+        let finding = Finding {
+            direction: found.direction,
+            location: if self.findings.len() < MAX_FINDINGS { location } else { OVERFLOW }.to_owned(),
             rule: found.rule_id.clone(),
             kind: found.kind.clone(),
             action: found.action,
-            direction: found.direction,
-            location: location.to_owned(),
             count: 1,
-        });
+        };
+        // Kept in order: what was found first depends on how the pieces of several texts arrived.
+        let order = |f: &Finding| {
+            f.direction
+                .cmp(&finding.direction)
+                .then_with(|| f.location.cmp(&finding.location))
+                .then_with(|| f.rule.cmp(&finding.rule))
+                .then(f.action.cmp(&finding.action))
+        };
+        match self.findings.binary_search_by(order) {
+            Ok(at) => self.findings[at].count = self.findings[at].count.saturating_add(1),
+            Err(at) => self.findings.insert(at, finding),
+        }
     }
 
     /// Whether the request carried this value in clear: its answer may say it again.

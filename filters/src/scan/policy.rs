@@ -1,5 +1,6 @@
 //! What is done about each rule, resolved for one direction and one caller.
 
+use super::trigger::Watch;
 use super::{Action, Direction, Exemption, RuleId};
 
 /// The parts of a profile that are not an action per rule.
@@ -17,11 +18,28 @@ pub struct Policy {
     direction: Direction,
     actions: Vec<Action>,
     switches: Switches,
+    pub(super) watch: Watch,
+    /// Beginnings of the prefixes of rules that act, packed and sorted.
+    pub(super) beginnings: Vec<u64>,
 }
 
 impl Policy {
-    pub(super) fn new(direction: Direction, actions: Vec<Action>, switches: Switches) -> Policy {
-        Policy { direction, actions, switches }
+    pub(super) fn new(
+        direction: Direction,
+        actions: Vec<Action>,
+        switches: Switches,
+        watch: Watch,
+        beginnings: Vec<u64>,
+    ) -> Policy {
+        Policy { direction, actions, switches, watch, beginnings }
+    }
+
+    pub(super) fn looks_for(&self, rule: RuleId) -> bool {
+        self.action(rule) != Action::Off
+    }
+
+    pub(super) fn acts_on(&self, rule: RuleId) -> bool {
+        self.action(rule).acts()
     }
 
     /// What is done about `rule`.

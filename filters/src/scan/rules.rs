@@ -3,9 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use regex_automata::meta::Regex;
-
+use super::email::TopLevel;
+use super::machine::Automaton;
+use super::sweep::{Sweep, Whole};
+use super::trigger::{Bucket, LANES, Set, Triggers};
+use super::units::{Fold, View};
 use super::{Action, Direction, Policy, Profile, RuleSpec, Severity, Switches};
+
+mod compile;
+mod examples;
+mod words;
+
+pub(super) use super::spec::Detector;
+pub(super) use words::{Context, Words};
 
 /// A rule's place in its [`Rules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +37,7 @@ pub struct RuleInfo {
     pub max_hold: usize,
 }
 
-/// A rule that cannot be compiled.
+/// A rule that cannot be compiled, or does not do what its examples say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("rule `{rule}`: {message}")]
 pub struct RuleError {
@@ -52,58 +62,87 @@ pub struct Found {
     pub identity: usize,
 }
 
+/// A prefix, and the run behind it where it is a key's.
+#[derive(Debug)]
+pub(super) struct KeyForm {
+    pub(super) prefix: Vec<u8>,
+    pub(super) class: Box<Set>,
+    pub(super) min: usize,
+    pub(super) max: Option<usize>,
+    pub(super) random: bool,
+    /// The prefix is no part of the value.
+    pub(super) label: bool,
+}
+
+/// What begins at a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    Key,
+    Jwt,
+    Pem,
+    Url,
+    Assignment,
+}
+
+/// A prefix that triggers.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) bucket: Bucket,
+    /// Index in `Rules::keys`.
+    pub(super) key: u16,
+    pub(super) rule: RuleId,
+    pub(super) opens: Opens,
+}
+
 /// All rules with their automata. Shared in an `Arc`.
 #[derive(Debug)]
 pub struct Rules {
     infos: Vec<RuleInfo>,
-    regexes: Vec<Regex>,
+    specs: Vec<Compiled>,
+    detectors: Vec<(Detector, RuleId)>,
+    pub(super) triggers: Triggers,
+    pub(super) fold: Fold,
+    pub(super) top_level: TopLevel,
+    pub(super) keys: Vec<KeyForm>,
+    pub(super) starts: Vec<Start>,
+    pub(super) automata: Vec<Automaton>,
+    /// Rule of each automaton.
+    pub(super) patterns: Vec<RuleId>,
 }
 
-const BUILTIN: [(&str, &str); 5] = [
-    ("email", r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}"),
-    ("credit_card", r"\b[3-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b"),
-    ("ssn", r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b"),
-    ("phone", r"(?:\+1[ -]?)?\(?\b[2-9][0-9]{2}\)?[-. ][2-9][0-9]{2}[-. ][0-9]{4}\b"),
-    ("secret", r"\b(?:sk-[A-Za-z0-9_-]{20,64}|ghp_[A-Za-z0-9]{36}|AKIA[A-Z0-9]{16})"),
-];
+/// What a rule is asked when a candidate is judged.
+#[derive(Debug)]
+struct Compiled {
+    words: Words,
+    validator: Option<super::Validator>,
+    /// Whether a match needs a word for it.
+    needs_context: bool,
+}
+
+/// The rule files that are built in.
+const BUILTIN: [&str; 2] =
+    [include_str!("../../../conf/rules/personal.yaml"), include_str!("../../../conf/rules/secrets.yaml")];
 
 impl Rules {
     /// The rules of `conf/rules`.
     pub fn builtin_specs() -> Vec<RuleSpec> {
-        let spec = |(kind, pattern): &(&str, &str)| RuleSpec {
-            id: (*kind).to_owned(),
-            kind: (*kind).to_owned(),
-            about: String::new(),
-            detector: None,
-            pattern: Some((*pattern).to_owned()),
-            ignore_case: false,
-            starts: Vec::new(),
-            body: None,
-            validator: None,
-            context: Vec::new(),
-            severity: Severity::default(),
-            examples: super::Examples::default(),
-        };
-        BUILTIN.iter().map(spec).collect()
+        let parse = |text: &&str| Rules::parse(text).expect("built-in rules parse, as a test shows");
+        BUILTIN.iter().flat_map(parse).collect()
+    }
+
+    /// Reads a rule file: a list of rules.
+    pub fn parse(yaml: &str) -> Result<Vec<RuleSpec>, String> {
+        serde_saphyr::from_str(yaml).map_err(|e| e.to_string())
     }
 
     /// Compiles rules; all errors at once.
     pub fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
-        let mut rules = Rules { infos: Vec::new(), regexes: Vec::new() };
-        let mut errors = Vec::new();
-        for spec in specs {
-            match Regex::new(spec.pattern.as_deref().unwrap_or("[^\\s\\S]")) {
-                Ok(regex) => rules.regexes.push(regex),
-                Err(e) => errors.push(RuleError { rule: spec.id.clone(), message: e.to_string() }),
-            }
-            rules.infos.push(RuleInfo {
-                id: spec.id.as_str().into(),
-                kind: spec.kind.as_str().into(),
-                severity: spec.severity,
-                max_hold: 320,
-            });
-        }
-        if errors.is_empty() { Ok(rules) } else { Err(errors) }
+        compile::compile(specs)
+    }
+
+    /// Runs each rule's own examples against all of them.
+    pub fn check(&self, specs: &[RuleSpec]) -> Vec<RuleError> {
+        examples::check(self, specs)
     }
 
     /// What is known of a rule.
@@ -128,7 +167,27 @@ impl Rules {
         action_of: impl Fn(&RuleInfo) -> Action,
         switches: Switches,
     ) -> Policy {
-        Policy::new(direction, self.infos.iter().map(action_of).collect(), switches)
+        let actions: Vec<Action> = self.infos.iter().map(action_of).collect();
+        let watch = self.triggers.watch(|bucket| {
+            let strongest =
+                self.rules_of(bucket).map(|rule| actions[rule.index()]).max().unwrap_or(Action::Off);
+            // Names are no part of what is found, and what stands before an `@` or colon is held as a run.
+            let holds = strongest.acts() && !matches!(bucket, Bucket::Name | Bucket::Email | Bucket::Ipv6);
+            (strongest != Action::Off, holds)
+        });
+        let held = self.starts.iter().filter(|start| {
+            let label = self.keys[usize::from(start.key)].label;
+            actions[start.rule.index()].acts() && start.bucket != Bucket::Name && !label
+        });
+        let mut beginnings: Vec<u64> = held
+            .flat_map(|start| {
+                let prefix = &self.keys[usize::from(start.key)].prefix;
+                (1..prefix.len().min(LANES)).map(|len| packed(&prefix[..len]))
+            })
+            .collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        Policy::new(direction, actions, switches, watch, beginnings)
     }
 
     /// The policy of a profile as it stands.
@@ -138,34 +197,81 @@ impl Rules {
 
     /// Appends the findings in `text` to `found`, leftmost first, none overlapping another.
     pub fn scan(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) {
+        /// Bytes between two settlements: keeps what is decided, but not settled, in the cache.
+        const SLICE: usize = 32 * 1024;
+        if policy.is_idle() {
+            return;
+        }
         let first = found.len();
-        for (rule, info) in self.infos() {
-            let action = policy.action(rule);
-            if action == Action::Off {
-                continue;
-            }
-            found.extend(self.regexes[rule.index()].find_iter(text).map(|m| Found {
-                rule,
-                rule_id: info.id.clone(),
-                kind: info.kind.clone(),
-                action,
-                direction: policy.direction(),
-                span: m.range(),
-                identity: m.len(),
-            }));
-        }
-        found[first..].sort_by_key(|f| (f.span.start, f.rule));
+        let mut sweep = Sweep::new(self, policy);
+        let mut sink = Whole::new(found);
         let mut end = 0;
-        let mut keep = first;
-        for i in first..found.len() {
-            if found[i].span.start >= end {
-                end = found[i].span.end;
-                found.swap(keep, i);
-                keep += 1;
+        while end < text.len() {
+            end = (end + SLICE).min(text.len());
+            while !text.is_char_boundary(end) {
+                end += 1;
             }
+            let view = View { text, base: 0, end, fold: &self.fold };
+            sweep.advance(self, policy, &view);
+            sweep.settle(self, policy, &view, &mut sink);
         }
-        found.truncate(keep);
+        let view = View { text, base: 0, end, fold: &self.fold };
+        sweep.finish(self, policy, &view, super::End::Whole, &mut sink);
+        found[first..].sort_by_key(|finding| finding.span.start);
     }
+
+    pub(super) fn detector(&self, detector: Detector) -> Option<RuleId> {
+        self.detectors.iter().find(|(known, _)| *known == detector).map(|(_, rule)| *rule)
+    }
+
+    /// The rules that a bucket's hits are asked for.
+    fn rules_of(&self, bucket: Bucket) -> impl Iterator<Item = RuleId> {
+        let detectors: &[Detector] = match bucket {
+            Bucket::Email => &[Detector::Email],
+            Bucket::Number => &[Detector::Ipv4, Detector::Ssn, Detector::Card, Detector::Phone],
+            Bucket::Ipv6 => &[Detector::Ipv6],
+            Bucket::Iban => &[Detector::Iban],
+            _ => &[],
+        };
+        let patterns: &[RuleId] = if bucket == Bucket::Pattern { &self.patterns } else { &[] };
+        let starts = self.starts.iter().filter(move |start| start.bucket == bucket).map(|start| start.rule);
+        detectors
+            .iter()
+            .filter_map(|detector| self.detector(*detector))
+            .chain(starts)
+            .chain(patterns.iter().copied())
+    }
+
+    /// What is said before `at` about whether this is what the rule looks for.
+    pub(super) fn context(&self, rule: RuleId, view: &View<'_>, at: usize) -> Context {
+        self.specs[rule.index()].words.context(view, at)
+    }
+
+    pub(super) fn validator(&self, rule: RuleId) -> Option<super::Validator> {
+        self.specs[rule.index()].validator
+    }
+
+    pub(super) fn needs_context(&self, rule: RuleId) -> bool {
+        self.specs[rule.index()].needs_context
+    }
+
+    pub(super) fn found(&self, policy: &Policy, rule: RuleId, span: Range<usize>, identity: usize) -> Found {
+        let info = self.info(rule);
+        Found {
+            rule,
+            rule_id: info.id.clone(),
+            kind: info.kind.clone(),
+            action: policy.action(rule),
+            direction: policy.direction(),
+            span,
+            identity,
+        }
+    }
+}
+
+/// Up to eight units as one number.
+pub(super) fn packed(units: &[u8]) -> u64 {
+    units.iter().fold(0, |packed, unit| packed << 8 | u64::from(*unit))
 }
 
 #[cfg(test)]
@@ -173,12 +279,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_leftmost() {
-        let rules = Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile");
-        let policy = rules.policy_of(&Profile::builtin("strict").expect("is built in"), Direction::Answer);
-        let mut found = Vec::new();
-        rules.scan(&policy, "write to a@b.co or 212-555-0123", &mut found);
-        let kinds: Vec<_> = found.iter().map(|f| (&*f.kind, f.span.clone())).collect();
-        assert_eq!(kinds, [("email", 9..15), ("phone", 19..31)]);
+    fn builtin_rules_do_what_their_examples_say() {
+        let specs = Rules::builtin_specs();
+        let rules = Rules::compile(&specs).expect("built-in rules compile");
+        let errors: Vec<String> = rules.check(&specs).iter().map(ToString::to_string).collect();
+        assert!(errors.is_empty(), "{}", errors.join("\n"));
+        let long = rules.infos().filter(|(_, rule)| rule.max_hold > 320).map(|(_, rule)| rule.id.to_string());
+        assert_eq!(long.collect::<Vec<_>>(), [""; 0]);
     }
 }

@@ -17,14 +17,15 @@ pub struct RuleSpec {
     pub about: String,
     /// A detector built into the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detector: Option<String>,
+    pub detector: Option<Detector>,
     /// A regular expression over normalised ASCII text, of bounded length, that matches between word borders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// Whether `pattern` ignores case.
     #[serde(default)]
     pub ignore_case: bool,
-    /// Literal prefixes, each followed by `body`.
+    /// Literal prefixes of at least three ASCII characters, each followed by `body`; or the names, schemes or first lines that
+    /// a detector looks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<String>,
     /// What follows a prefix of `starts`.
@@ -33,15 +34,42 @@ pub struct RuleSpec {
     /// A check that a match must pass as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validator: Option<Validator>,
-    /// Words, one of which must stand within the 64 bytes before a match. None given: a match needs no context.
+    /// Words that speak for a match when they stand in the 64 bytes before it. A `pattern` with context words needs one;
+    /// detectors need one where the form alone could be anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<String>,
+    /// Words that speak against a match when they stand there, nearer than those for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<String>,
     /// How bad a leak is; shown to people, without effect on what is done.
     #[serde(default)]
     pub severity: Severity,
     /// Texts that must and must not match; run by `tollgate check` and by the tests.
     #[serde(default)]
     pub examples: Examples,
+}
+
+/// What code finds, because a pattern cannot say it or would be slow.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    Email,
+    Ipv4,
+    Ipv6,
+    Ssn,
+    Card,
+    Phone,
+    Iban,
+    /// JSON web tokens.
+    Jwt,
+    /// PEM blocks of private keys.
+    Pem,
+    /// URLs with a password; `starts` lists their schemes.
+    UrlPassword,
+    /// Values given to a name of `starts`.
+    Assignment,
 }
 
 /// The run of characters after a key's prefix.
@@ -55,6 +83,9 @@ pub struct Body {
     /// Most characters; a longer run is no match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<usize>,
+    /// The prefix only says what follows, and stays: `Bearer `.
+    #[serde(default)]
+    pub label: bool,
 }
 
 /// A check in code that a match must pass.

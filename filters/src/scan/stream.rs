@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::sweep::{MARGIN, Sink, Sweep};
+use super::units::View;
 use super::{Action, Found, Masker, Policy, Rules, Shape};
 
 /// What happened to a piece.
@@ -22,14 +24,31 @@ pub enum End {
     CutShort,
 }
 
+/// Bytes of a long piece that are read at once.
+const SLICE: usize = 8 * 1024;
+/// Bytes that were sent and are not looked at again, past which they are dropped from the window.
+const SLACK: usize = 1024;
+
 /// The scanner of one lane. The result is the same for every way of cutting the text.
+///
+/// ```text
+///   window:  │ sent, for context │ held │      of the whole text
+///            base                sent   end
+/// ```
+///
+/// `base <= sent <= end`, all of them character borders.
 #[derive(Debug)]
 pub struct Scanner {
     rules: Arc<Rules>,
     policy: Arc<Policy>,
     location: Box<str>,
     shape: Shape,
-    text: String,
+    sweep: Sweep,
+    window: String,
+    base: usize,
+    sent: usize,
+    /// The last finding passes as it is: the request carried it.
+    echoes: bool,
     blocked: Option<Found>,
 }
 
@@ -40,7 +59,11 @@ impl Scanner {
             policy: policy.clone(),
             location: "".into(),
             shape: Shape::Text,
-            text: String::new(),
+            sweep: Sweep::new(rules, policy),
+            window: String::new(),
+            base: 0,
+            sent: 0,
+            echoes: false,
             blocked: None,
         }
     }
@@ -60,50 +83,152 @@ impl Scanner {
     }
 
     /// Takes the next piece; appends to `out` what may leave now.
-    pub fn push(&mut self, text: &str, _masker: &mut Masker, _out: &mut String) -> Flow {
-        if let Some(found) = &self.blocked {
-            return Flow::Block(found.clone());
+    pub fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
+        if self.policy.is_idle() {
+            out.push_str(text);
+            return Flow::Pass;
         }
-        self.text.push_str(text);
-        Flow::Pass
+        let mut rest = text;
+        while !rest.is_empty() {
+            if let Some(found) = &self.blocked {
+                return Flow::Block(found.clone());
+            }
+            let mut cut = rest.len().min(SLICE);
+            while !rest.is_char_boundary(cut) {
+                cut += 1;
+            }
+            let (piece, others) = rest.split_at(cut);
+            rest = others;
+            self.window.push_str(piece);
+            self.step(masker, out, |sweep, rules, policy, view, sink| {
+                sweep.advance(rules, policy, view);
+                sweep.settle(rules, policy, view, sink)
+            });
+            self.forget();
+        }
+        self.flow()
     }
 
-    /// The text is over: appends the rest. The scanner is then as new.
-    pub fn finish(&mut self, masker: &mut Masker, _end: End, out: &mut String) -> Flow {
-        if let Some(found) = &self.blocked {
-            return Flow::Block(found.clone());
+    /// The text is over: appends the rest. The scanner is then as new, unless it has blocked.
+    pub fn finish(&mut self, masker: &mut Masker, end: End, out: &mut String) -> Flow {
+        if self.blocked.is_none() {
+            self.step(masker, out, |sweep, rules, policy, view, sink| {
+                sweep.finish(rules, policy, view, end, sink)
+            });
         }
-        let text = std::mem::take(&mut self.text);
-        let mut all = Vec::new();
-        self.rules.scan(&self.policy, &text, &mut all);
-        let mut sent = 0;
-        for found in all {
-            let value = &text[found.span.clone()];
-            masker.note(&self.location, &found, value);
-            if !found.action.acts() {
-                continue;
-            }
-            out.push_str(&text[sent..found.span.start]);
-            sent = found.span.end;
-            if found.action == Action::Block {
-                self.blocked = Some(found.clone());
-                return Flow::Block(found);
-            }
-            out.push_str(&masker.stand_in(&found, value, self.shape));
-        }
-        out.push_str(&text[sent..]);
-        Flow::Pass
+        self.discard();
+        self.flow()
     }
 
     /// The text broke off: throws away what is held and says how many bytes that was.
     pub fn discard(&mut self) -> usize {
         let held = self.held();
-        self.text.clear();
+        self.sweep = Sweep::new(&self.rules, &self.policy);
+        self.window.clear();
+        (self.base, self.sent, self.echoes) = (0, 0, false);
         held
     }
 
     /// Bytes held back now.
     pub fn held(&self) -> usize {
-        self.text.len()
+        if self.blocked.is_some() { 0 } else { self.base + self.window.len() - self.sent }
+    }
+
+    fn flow(&self) -> Flow {
+        self.blocked.clone().map_or(Flow::Pass, Flow::Block)
+    }
+
+    /// Runs one step of the sweep over the window and sends what it clears.
+    fn step(
+        &mut self,
+        masker: &mut Masker,
+        out: &mut String,
+        step: impl FnOnce(&mut Sweep, &Rules, &Policy, &View<'_>, &mut Output<'_>) -> bool,
+    ) {
+        let end = self.base + self.window.len();
+        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
+        let mut output = Output {
+            view,
+            masker,
+            out,
+            location: &self.location,
+            shape: self.shape,
+            echo: self.policy.switches().echo && self.policy.direction() == super::Direction::Answer,
+            sent: &mut self.sent,
+            echoes: &mut self.echoes,
+            blocked: &mut self.blocked,
+        };
+        step(&mut self.sweep, &self.rules, &self.policy, &view, &mut output);
+        if output.blocked.is_none() {
+            output.send(self.sweep.frontier());
+        }
+    }
+
+    /// Drops what was sent and can no longer be looked at.
+    fn forget(&mut self) {
+        let keep = self.sweep.needed().min(self.sent);
+        let mut gone = keep.saturating_sub(self.base);
+        if gone < SLACK + MARGIN {
+            return;
+        }
+        while !self.window.is_char_boundary(gone) {
+            gone -= 1;
+        }
+        self.window.drain(..gone);
+        self.base += gone;
+    }
+}
+
+/// Where settled text and findings go.
+struct Output<'a> {
+    view: View<'a>,
+    masker: &'a mut Masker,
+    out: &'a mut String,
+    location: &'a str,
+    shape: Shape,
+    echo: bool,
+    sent: &'a mut usize,
+    echoes: &'a mut bool,
+    blocked: &'a mut Option<Found>,
+}
+
+impl Output<'_> {
+    /// Sends the text up to `end` as it is.
+    fn send(&mut self, end: usize) {
+        if end > *self.sent {
+            self.out.push_str(self.view.raw(*self.sent, end));
+            *self.sent = end;
+        }
+    }
+}
+
+impl Sink for Output<'_> {
+    fn act(&mut self, found: Found) -> bool {
+        let value = self.view.raw(found.span.start, found.span.end);
+        self.send(found.span.start);
+        *self.echoes = self.echo && self.masker.carries(&found, value);
+        if *self.echoes {
+            return true;
+        }
+        self.masker.note(self.location, &found, value);
+        if found.action == Action::Block {
+            *self.blocked = Some(found);
+            return false;
+        }
+        *self.sent = found.span.end;
+        let stand_in = self.masker.stand_in(&found, value, self.shape);
+        self.out.push_str(&stand_in);
+        true
+    }
+
+    fn extend(&mut self, end: usize) {
+        if !*self.echoes {
+            *self.sent = end.max(*self.sent);
+        }
+    }
+
+    fn observe(&mut self, found: Found) {
+        let value = self.view.raw(found.span.start, found.span.end);
+        self.masker.note(self.location, &found, value);
     }
 }

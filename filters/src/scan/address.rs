@@ -1,0 +1,108 @@
+//! IP addresses: which are left alone, and IPv6 in its written forms (RFC 4291 section 2.2, RFC 4007 section 11).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Exemption;
+
+/// Whether an exemption covers an IPv4 address.
+pub(super) fn exempt_v4(octets: [u8; 4], exempt: &[Exemption]) -> bool {
+    let address = Ipv4Addr::from(octets);
+    exempt.iter().any(|exemption| match exemption {
+        Exemption::LoopbackAddresses => {
+            address.is_loopback() || address.is_unspecified() || address.is_broadcast() || octets[0] == 255
+        }
+        Exemption::PrivateAddresses => {
+            address.is_private()
+                || address.is_link_local()
+                || octets[0] == 100 && octets[1] & 0xc0 == 64
+                || address.is_multicast()
+        }
+        Exemption::DocumentationAddresses => address.is_documentation(),
+        Exemption::ExampleDomains | Exemption::CodeHostAddresses => false,
+    })
+}
+
+fn exempt_v6(address: Ipv6Addr, exempt: &[Exemption]) -> bool {
+    let segments = address.segments();
+    let mapped = address.to_ipv4_mapped().is_some_and(|v4| exempt_v4(v4.octets(), exempt));
+    mapped
+        || exempt.iter().any(|exemption| match exemption {
+            Exemption::LoopbackAddresses => address.is_loopback() || address.is_unspecified(),
+            Exemption::PrivateAddresses => {
+                address.is_unique_local() || address.is_unicast_link_local() || address.is_multicast()
+            }
+            Exemption::DocumentationAddresses => {
+                segments[0] == 0x2001 && segments[1] == 0xdb8 || segments[0] == 0x3fff && segments[1] < 0x1000
+            }
+            Exemption::ExampleDomains | Exemption::CodeHostAddresses => false,
+        })
+}
+
+/// Length of the IPv6 address that `text` begins with, zone and prefix length included, if it is one to be found.
+pub(super) fn ipv6(text: &[u8], exempt: &[Exemption]) -> Option<usize> {
+    let run =
+        text.iter().position(|b| !(b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))).unwrap_or(text.len());
+    let address = std::str::from_utf8(&text[..run]).ok()?.trim_end_matches('.');
+    // `fe80::1:` at the end of a clause.
+    let address = match address.strip_suffix(':') {
+        Some(shorter) if !shorter.ends_with(':') => shorter,
+        _ => address,
+    };
+    let parsed: Ipv6Addr = address.parse().ok()?;
+    let digits = address.bytes().filter(u8::is_ascii_hexdigit).count();
+    let groups = address.split(':').filter(|group| !group.is_empty()).count();
+    let has_number = address.bytes().any(|b| b.is_ascii_digit());
+    // Short forms with `::` are slices, scopes and times as often as addresses.
+    let long_group = address.split(':').any(|group| group.len() >= 3);
+    if digits < 4 || !has_number || groups < 2 && !address.ends_with("::") || !long_group && groups < 5 {
+        return None;
+    }
+    if exempt_v6(parsed, exempt) {
+        return None;
+    }
+    Some(address.len() + suffix(&text[address.len()..]))
+}
+
+/// Length of `%zone` and `/prefix`.
+fn suffix(text: &[u8]) -> usize {
+    let mut len = 0;
+    if text.first() == Some(&b'%') {
+        let zone = text[1..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        len = if zone > 0 { zone + 1 } else { 0 };
+    }
+    if text.get(len) == Some(&b'/') {
+        let digits = text[len + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        if (1..=3).contains(&digits) {
+            len += digits + 1;
+        }
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_forms() {
+        for (text, expect) in [
+            ("2001:db8::1", Some(11)),
+            ("fe80::1%eth0/64 ", Some(15)),
+            ("2a00:1450:4001::/48", Some(19)),
+            ("::ffff:192.0.2.128", Some(18)),
+            ("64:ff9b::192.0.2.33.", Some(19)),
+            ("2001:db8:85a3:0:0:8a2e:370:7334", Some(31)),
+            ("fe80::1:", Some(7)),
+            ("12:30:45", None),
+            ("::1", None),
+            ("a::b", None),
+            ("1::2", None),
+            ("dead::beef", None),
+            ("::", None),
+        ] {
+            assert_eq!(ipv6(text.as_bytes(), &[]), expect, "{text}");
+        }
+        assert_eq!(ipv6(b"2001:db8::1", &[Exemption::DocumentationAddresses]), None);
+        assert_eq!(ipv6(b"fe80::1:2", &[Exemption::PrivateAddresses]), None);
+    }
+}

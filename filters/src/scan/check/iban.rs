@@ -1,0 +1,196 @@
+//! IBANs: each country's length and inner structure (SWIFT IBAN registry), and the checksum of ISO 13616.
+
+/// Country and the structure of what follows the check digits: `n` digits, `a` letters, `c` either, each with its count.
+const COUNTRIES: [(&[u8; 2], &str); 88] = [
+    (b"AD", "n8c12"),
+    (b"AE", "n19"),
+    (b"AL", "n8c16"),
+    (b"AT", "n16"),
+    (b"AZ", "a4c20"),
+    (b"BA", "n16"),
+    (b"BE", "n12"),
+    (b"BG", "a4n6c8"),
+    (b"BH", "a4c14"),
+    (b"BI", "n23"),
+    (b"BR", "n23a1c1"),
+    (b"BY", "c4n4c16"),
+    (b"CH", "n5c12"),
+    (b"CR", "n18"),
+    (b"CY", "n8c16"),
+    (b"CZ", "n20"),
+    (b"DE", "n18"),
+    (b"DJ", "n23"),
+    (b"DK", "n14"),
+    (b"DO", "c4n20"),
+    (b"EE", "n16"),
+    (b"EG", "n25"),
+    (b"ES", "n20"),
+    (b"FI", "n14"),
+    (b"FK", "a2n12"),
+    (b"FO", "n14"),
+    (b"FR", "n10c11n2"),
+    (b"GB", "a4n14"),
+    (b"GE", "a2n16"),
+    (b"GI", "a4c15"),
+    (b"GL", "n14"),
+    (b"GR", "n7c16"),
+    (b"GT", "c24"),
+    (b"HN", "a4n20"),
+    (b"HR", "n17"),
+    (b"HU", "n24"),
+    (b"IE", "a4n14"),
+    (b"IL", "n19"),
+    (b"IQ", "a4n15"),
+    (b"IS", "n22"),
+    (b"IT", "a1n10c12"),
+    (b"JO", "a4n4c18"),
+    (b"KW", "a4c22"),
+    (b"KZ", "n3c13"),
+    (b"LB", "n4c20"),
+    (b"LC", "a4c24"),
+    (b"LI", "n5c12"),
+    (b"LT", "n16"),
+    (b"LU", "n3c13"),
+    (b"LV", "a4c13"),
+    (b"LY", "n21"),
+    (b"MC", "n10c11n2"),
+    (b"MD", "c20"),
+    (b"ME", "n18"),
+    (b"MK", "n3c10n2"),
+    (b"MN", "n16"),
+    (b"MR", "n23"),
+    (b"MT", "a4n5c18"),
+    (b"MU", "a4n19a3"),
+    (b"NI", "a4n20"),
+    (b"NL", "a4n10"),
+    (b"NO", "n11"),
+    (b"OM", "n3c16"),
+    (b"PK", "a4c16"),
+    (b"PL", "n24"),
+    (b"PS", "a4c21"),
+    (b"PT", "n21"),
+    (b"QA", "a4c21"),
+    (b"RO", "a4c16"),
+    (b"RS", "n18"),
+    (b"RU", "n14c15"),
+    (b"SA", "n2c18"),
+    (b"SC", "a4n20a3"),
+    (b"SD", "n14"),
+    (b"SE", "n20"),
+    (b"SI", "n15"),
+    (b"SK", "n20"),
+    (b"SM", "a1n10c12"),
+    (b"SO", "n19"),
+    (b"ST", "n21"),
+    (b"SV", "a4n20"),
+    (b"TL", "n19"),
+    (b"TN", "n20"),
+    (b"TR", "n6c16"),
+    (b"UA", "n6c19"),
+    (b"VA", "n18"),
+    (b"VG", "a4n16"),
+    (b"XK", "n16"),
+];
+
+/// Letters and digits of the longest IBAN.
+pub(in crate::scan) const MAX: usize = 34;
+
+/// Structure of a country's accounts; either case.
+fn structure(country: [u8; 2]) -> Option<&'static str> {
+    let country = country.map(|letter| letter.to_ascii_uppercase());
+    COUNTRIES.iter().find(|(code, _)| **code == country).map(|(_, structure)| *structure)
+}
+
+/// Letters and digits of an IBAN of this country.
+pub(in crate::scan) fn length(country: [u8; 2]) -> Option<usize> {
+    let counts =
+        structure(country)?.split(|c: char| c.is_ascii_alphabetic()).filter(|count| !count.is_empty());
+    Some(4 + counts.map(|count| count.parse().unwrap_or(0_usize)).sum::<usize>())
+}
+
+/// Whether letters and digits, without spaces, are an IBAN.
+pub(in crate::scan) fn iban(text: &[u8]) -> bool {
+    let [a, b, rest @ ..] = text else { return false };
+    let Some(structure) = structure([*a, *b]) else { return false };
+    rest.len() > 2
+        && rest[..2].iter().all(u8::is_ascii_digit)
+        && fits(&rest[2..], structure)
+        && remainder(&text[4..], &text[..4]) == 1
+}
+
+/// Whether the `at`th character of a country's account can be this one.
+pub(in crate::scan) fn fits_at(country: [u8; 2], mut at: usize, c: u8) -> bool {
+    let Some(mut rest) = structure(country) else { return false };
+    while let Some(class) = rest.bytes().next() {
+        let digits = rest[1..].find(|c: char| c.is_ascii_alphabetic()).map_or(rest.len(), |end| end + 1);
+        let count: usize = rest[1..digits].parse().unwrap_or(0);
+        if at < count {
+            return in_class(class, c);
+        }
+        at -= count;
+        rest = &rest[digits..];
+    }
+    false
+}
+
+fn in_class(class: u8, c: u8) -> bool {
+    match class {
+        b'n' => c.is_ascii_digit(),
+        b'a' => c.is_ascii_alphabetic(),
+        _ => c.is_ascii_alphanumeric(),
+    }
+}
+
+fn fits(mut account: &[u8], structure: &str) -> bool {
+    let mut rest = structure;
+    while let Some(class) = rest.bytes().next() {
+        let digits = rest[1..].find(|c: char| c.is_ascii_alphabetic()).map_or(rest.len(), |at| at + 1);
+        let count: usize = rest[1..digits].parse().unwrap_or(0);
+        let Some((part, others)) = account.split_at_checked(count) else { return false };
+        if !part.iter().all(|c| in_class(class, *c)) {
+            return false;
+        }
+        (account, rest) = (others, &rest[digits..]);
+    }
+    account.is_empty()
+}
+
+/// ISO 7064 MOD 97-10 over the account followed by country and check digits, letters as 10 to 35.
+fn remainder(account: &[u8], head: &[u8]) -> u32 {
+    account.iter().chain(head).fold(0, |sum, c| {
+        let value = char::from(*c).to_digit(36).unwrap_or(0);
+        (sum * if value < 10 { 10 } else { 100 } + value) % 97
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_examples() {
+        for (text, expect) in [
+            ("DE89370400440532013000", true),
+            ("de89370400440532013000", true),
+            ("GB82WEST12345698765432", true),
+            ("FR1420041010050500013M02606", true),
+            ("NO9386011117947", true),
+            ("MT84MALT011000012345MTLCAST001S", true),
+            ("BR1800360305000010009795493C1", true),
+            ("SC18SSCB11010000000000001497USD", true),
+            ("LC55HEMM000100010012001200023015", true),
+            ("TR330006100519786457841326", true),
+            ("DE89370400440532013001", false),
+            ("US89370400440532013000", false),
+        ] {
+            assert_eq!(iban(text.as_bytes()), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        assert_eq!(length(*b"NO"), Some(15));
+        assert_eq!(length(*b"RU"), Some(33));
+        assert!(COUNTRIES.iter().all(|(code, _)| length(**code).is_some_and(|len| len <= MAX)));
+    }
+}

@@ -1,0 +1,187 @@
+//! Whether a string was drawn at random, as keys are, or written by a person to stand for one.
+
+/// Bits per character of a string, by the frequencies in it (Shannon).
+pub(in crate::scan) fn entropy(text: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in text {
+        counts[usize::from(*byte)] += 1;
+    }
+    let len = text.len() as f64;
+    counts.iter().filter(|n| **n > 0).map(|n| f64::from(*n) / len).map(|p| -p * p.log2()).sum()
+}
+
+/// Parts of placeholders and documentation keys, lower case.
+const STOPS: [&str; 32] = [
+    "example",
+    "sample",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "your",
+    "insert",
+    "redacted",
+    "dummy",
+    "fake",
+    "xxxx",
+    "****",
+    "....",
+    "<",
+    "todo",
+    "replace",
+    "secret_here",
+    "key_here",
+    "token_here",
+    "mysecret",
+    "my_secret",
+    "my-secret",
+    "abcdefgh",
+    "12345678",
+    "01234567",
+    "qwerty",
+    "deadbeef",
+    "test_key",
+    "notreal",
+    "not-real",
+    "undefined",
+];
+
+/// Whether it is a stand-in for a value: says so, repeats itself, or counts up.
+pub(in crate::scan) fn placeholder(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let contains = |stop: &&str| memchr::memmem::find(&lower, stop.as_bytes()).is_some();
+    let same = text.chunk_by(|a, b| a == b).map(<[u8]>::len).max().unwrap_or(0);
+    let steps = text.chunk_by(|a, b| b.wrapping_sub(*a) == 1).map(<[u8]>::len).max().unwrap_or(0);
+    STOPS.iter().any(contains) || same >= 6 || steps >= 8 || distinct(text) * 4 < text.len().min(32)
+}
+
+fn distinct(text: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    text.iter().filter(|byte| !std::mem::replace(&mut seen[usize::from(**byte)], true)).count()
+}
+
+/// Whether a key's body is random enough for its prefix to be believed.
+pub(in crate::scan) fn key(body: &[u8]) -> bool {
+    let digits = body.iter().any(u8::is_ascii_digit);
+    let mixed = body.iter().any(u8::is_ascii_lowercase) && body.iter().any(u8::is_ascii_uppercase);
+    (digits || mixed)
+        && !names(body)
+        && !placeholder(body)
+        && entropy(body) >= (body.len() as f64).log2().min(4.5) * 0.62
+}
+
+/// Whether a value that something named like a secret is set to is one.
+pub(in crate::scan) fn value(text: &[u8], password: bool) -> bool {
+    let (mut upper, mut lower, mut digits, mut marks) = (0, 0, 0, 0);
+    for byte in text {
+        match byte {
+            b'A'..=b'Z' => upper += 1,
+            b'a'..=b'z' => lower += 1,
+            b'0'..=b'9' => digits += 1,
+            _ => marks += 1,
+        }
+    }
+    let kinds = [upper, lower, digits, marks].iter().filter(|n| **n > 0).count();
+    if placeholder(text) || reference(text) || upper + lower == 0 {
+        return false;
+    }
+    if password {
+        // People's own: a word with digits or marks in it.
+        return text.len() >= 6 && digits + marks > 0 && (digits > 0 || marks > 1 || kinds > 2);
+    }
+    if digits == 0 && marks == 0 {
+        // Letters alone: only long strings in both cases that are not camel case.
+        return text.len() >= 20 && upper >= 5 && lower >= 5 && entropy(text) >= 4.0;
+    }
+    let hex = text.iter().all(u8::is_ascii_hexdigit);
+    let needed = if hex { 3.0 } else { 3.3 };
+    text.len() >= 16 && digits >= 2 && entropy(text) >= needed
+        || text.len() >= 10 && digits >= 2 && kinds > 2 && entropy(text) >= 3.0
+}
+
+/// Words joined by marks, as identifiers are.
+fn names(text: &[u8]) -> bool {
+    let word = |part: &[u8]| {
+        let letters = part.iter().filter(|b| b.is_ascii_alphabetic()).count();
+        let one_case = part.iter().skip(1).all(|b| !b.is_ascii_uppercase())
+            || part.iter().all(|b| !b.is_ascii_lowercase());
+        part.len() - letters <= 1 && one_case && part.len() <= 16
+    };
+    let mut parts = text.split(|b| matches!(b, b'-' | b'_' | b'.' | b'/'));
+    text.iter().any(|b| matches!(b, b'-' | b'_' | b'.' | b'/')) && parts.all(word)
+}
+
+/// A name, path, version or template that says where the value is, instead of the value.
+fn reference(text: &[u8]) -> bool {
+    let starts = |prefix: &str| text.starts_with(prefix.as_bytes());
+    let words = |separator: u8| {
+        let mut parts = text.split(|byte| *byte == separator);
+        let word = |part: &[u8]| {
+            let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+            letters > 0 && part.len() - letters <= 2 && part[letters..].iter().all(u8::is_ascii_digit)
+        };
+        text.contains(&separator) && parts.all(word)
+    };
+    starts("$")
+        || starts("%")
+        || starts("@") && words(b'.')
+        || starts("/") && words(b'/')
+        || starts("./")
+        || starts("http")
+        || starts("arn:")
+        || starts("--")
+        || starts("process.")
+        || starts("os.")
+        || starts("env.")
+        || starts("self.")
+        || starts("vault:")
+        || words(b'.')
+        || words(b'_')
+        || words(b'-')
+        || words(b'/')
+        || version(text)
+}
+
+fn version(text: &[u8]) -> bool {
+    text.iter()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'+' | b'v' | b'T' | b'Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_their_stand_ins() {
+        for (body, expect) in [
+            ("T3BlbkFJx9Qa7Lm2Zp4R", true),
+            ("xxxxxxxxxxxxxxxxxxxx", false),
+            ("IOSFODNN7EXAMPLE", false),
+            ("abcdefghijklmnopqrst", false),
+            ("Z7Q2MXKPVLW4NDTR", true),
+            ("your-api-key-goes-here", false),
+            ("0000000000000000", false),
+        ] {
+            assert_eq!(key(body.as_bytes()), expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn assigned_values() {
+        for (text, password, expect) in [
+            ("hunter2!", true, true),
+            ("S3cure-Pa55", true, true),
+            ("password", true, false),
+            ("getPassword", true, false),
+            ("${DB_PASSWORD}", true, false),
+            ("config.db.password", true, false),
+            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzKEY", false, false),
+            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCY3k9Qq1KEY", false, true),
+            ("9f86d081884c7d659a2feaa0c55ad015", false, true),
+            ("user_session_token", false, false),
+            ("1.2.3-45", false, false),
+        ] {
+            assert_eq!(value(text.as_bytes(), password), expect, "{text}");
+        }
+    }
+}

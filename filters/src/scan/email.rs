@@ -1,0 +1,155 @@
+//! E-mail addresses: what stands around an `@` (RFC 5321 section 4.5.3.1 for the lengths).
+
+use super::Exemption;
+use super::units::{IDEOGRAPH, LETTER};
+
+/// Longest local part, in characters.
+pub(super) const MAX_LOCAL: usize = 64;
+/// Longest domain that is looked at.
+pub(super) const MAX_DOMAIN: usize = 254;
+/// Ideographs of a local part: text in scripts without spaces would be held back all the time.
+pub(super) const MAX_IDEOGRAPHS: usize = 4;
+
+const TOP_LEVEL: &str = include_str!("../../../conf/rules/tlds.txt");
+
+/// Names of top-level domains, sorted.
+#[derive(Debug)]
+pub(super) struct TopLevel(Vec<&'static str>);
+
+impl TopLevel {
+    pub(super) fn new() -> TopLevel {
+        let lines = TOP_LEVEL.lines().filter(|line| !line.starts_with('#'));
+        let mut names: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+        names.sort_unstable();
+        TopLevel(names)
+    }
+
+    fn contains(&self, label: &[u8]) -> bool {
+        if label.iter().any(|b| *b >= 0x80) {
+            return label.iter().all(|b| !b.is_ascii_digit());
+        }
+        let mut lower = [0; 24];
+        let Some(lower) = lower.get_mut(..label.len()) else { return false };
+        lower.copy_from_slice(label);
+        lower.make_ascii_lowercase();
+        lower.starts_with(b"xn--") || self.0.binary_search_by(|name| name.as_bytes().cmp(lower)).is_ok()
+    }
+}
+
+/// Whether a unit can stand in a local part that has no ideographs.
+pub(super) const fn in_local(unit: u8) -> bool {
+    unit.is_ascii_alphanumeric() || matches!(unit, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || unit == LETTER
+}
+
+/// Whether a unit can stand in a domain; ideographs only in one that begins with them.
+pub(super) const fn in_domain(unit: u8, ideographs: bool) -> bool {
+    unit.is_ascii_alphanumeric()
+        || matches!(unit, b'.' | b'-')
+        || unit == LETTER
+        || ideographs && unit == IDEOGRAPH
+}
+
+/// The part of `text`, everything that can belong to an address around its `@`, that is one; and whether it is exempt.
+pub(super) fn address(text: &[u8], next: Option<u8>, top: &TopLevel) -> Option<(usize, usize)> {
+    let at = text.iter().position(|b| *b == b'@')?;
+    // Two dots end what stands before them: `see..alice@corp.com`.
+    let dots = text[..at].windows(2).rposition(|pair| pair == b"..").map_or(0, |dots| dots + 2);
+    let from = dots
+        + text[dots..at]
+            .iter()
+            .position(|b| b.is_ascii_alphanumeric() || matches!(*b, b'_' | LETTER | IDEOGRAPH))?;
+    let domain = &text[at + 1..];
+    // The end of a sentence, or whatever follows the last whole label.
+    let len = domain.windows(2).position(|pair| pair == b"..").unwrap_or(domain.len());
+    let mut end = len - domain[..len].iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
+    let whole = end;
+    loop {
+        let last = domain[..end].iter().rposition(|b| *b == b'.')?;
+        if top.contains(&domain[last + 1..end]) && domain_name(&domain[..end]) {
+            break;
+        }
+        // `alice@corp.com.Then`: a sentence that begins at once.
+        end = last;
+        if !domain[end + 1..].first().is_some_and(u8::is_ascii_uppercase) {
+            return None;
+        }
+    }
+    let call = end == whole && len == domain.len() && matches!(next, Some(b'(' | b'['));
+    (!call && !version(&domain[..end])).then_some((from, at + 1 + end))
+}
+
+fn domain_name(domain: &[u8]) -> bool {
+    domain
+        .split(|b| *b == b'.')
+        .all(|label| (1..=63).contains(&label.len()) && !label.starts_with(b"-") && !label.ends_with(b"-"))
+}
+
+/// `package@1.2.3-rc.build`, `@v1.2.beta`: a version after the `@`.
+fn version(domain: &[u8]) -> bool {
+    let domain = domain.strip_prefix(b"v").unwrap_or(domain);
+    let digits = domain.iter().take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && domain.get(digits) == Some(&b'.') && domain.get(digits + 1).is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether an exemption covers an address.
+pub(super) fn exempt(address: &[u8], exempt: &[Exemption]) -> bool {
+    let lower = address.to_ascii_lowercase();
+    let Some(at) = lower.iter().position(|b| *b == b'@') else { return false };
+    let (local, domain) = (&lower[..at], &lower[at + 1..]);
+    let under = |name: &str| {
+        domain.strip_suffix(name.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
+    };
+    exempt.iter().any(|exemption| match exemption {
+        Exemption::ExampleDomains => {
+            ["example.com", "example.net", "example.org", "example", "test", "invalid", "localhost", "local"]
+                .iter()
+                .any(|name| under(name))
+        }
+        Exemption::CodeHostAddresses => {
+            local == b"git"
+                || under("users.noreply.github.com")
+                || local.starts_with(b"noreply")
+                || local == b"no-reply"
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let top = TopLevel::new();
+        for (text, expect) in [
+            ("alice@corp.com", Some("alice@corp.com")),
+            ("'alice@corp.com", Some("alice@corp.com")),
+            ("o'brien@corp.co.uk", Some("o'brien@corp.co.uk")),
+            ("alice@corp.com.", Some("alice@corp.com")),
+            ("alice@corp.com.Then", Some("alice@corp.com")),
+            ("a@163.com", Some("a@163.com")),
+            ("a@xn--p1ai.xn--p1ai", Some("a@xn--p1ai.xn--p1ai")),
+            ("lodash@4.17.21", None),
+            ("react@18.0.0-rc.app", None),
+            ("logo@2x.png", None),
+            ("a..b@corp.com", Some("b@corp.com")),
+            ("x@self.weight", None),
+            ("root@localhost", None),
+        ] {
+            let found = address(text.as_bytes(), None, &top).map(|(from, to)| &text[from..to]);
+            assert_eq!(found, expect, "{text}");
+        }
+        assert_eq!(address(b"a@b.to", Some(b'('), &top), None);
+    }
+
+    #[test]
+    fn exemptions() {
+        for (text, expect) in
+            [("a@example.com", true), ("a@mail.example.org", true), ("a@myexample.com", false)]
+        {
+            assert_eq!(exempt(text.as_bytes(), &[Exemption::ExampleDomains]), expect, "{text}");
+        }
+        assert!(exempt(b"git@github.com", &[Exemption::CodeHostAddresses]));
+    }
+}

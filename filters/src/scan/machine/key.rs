@@ -1,0 +1,278 @@
+//! Secrets with a published form: prefixed keys, JSON web tokens, PEM blocks, URLs with a password.
+
+use super::{Rest, Step, Text};
+use crate::scan::check::random;
+use crate::scan::rules::Rules;
+
+/// A prefix and a run of a class behind it.
+#[derive(Debug, Clone)]
+pub(in crate::scan) struct Key {
+    /// Index of its rule's body in `Rules::keys`.
+    pub(in crate::scan) key: u16,
+    /// Units of the prefix that were read.
+    pub(in crate::scan) matched: u16,
+    pub(in crate::scan) body: u16,
+}
+
+impl Key {
+    pub(super) fn feed(&mut self, unit: u8, rules: &Rules) -> Step {
+        let form = &rules.keys[usize::from(self.key)];
+        if let Some(expected) = form.prefix.get(usize::from(self.matched)) {
+            if unit != *expected {
+                return Step::Ended;
+            }
+            self.matched += 1;
+            return Step::More;
+        }
+        if !form.class[usize::from(unit)] {
+            return Step::Ended;
+        }
+        self.body += 1;
+        let body = usize::from(self.body);
+        match form.max {
+            _ if body == 1 && form.label && form.min > 1 => Step::Begin,
+            None if body == form.min => Step::Committed(Rest::Class(self.key)),
+            Some(max) if body > max => Step::Ended,
+            Some(_) if body >= form.min => Step::Mark,
+            _ => Step::More,
+        }
+    }
+
+    pub(super) fn judge(&self, text: Text<'_>, rules: &Rules) -> bool {
+        let form = &rules.keys[usize::from(self.key)];
+        let prefix = if form.label { 0 } else { form.prefix.len() };
+        let body = &text.units[prefix.min(text.units.len())..];
+        let fits = body.len() >= form.min && form.max.is_none_or(|max| usize::from(self.body) <= max);
+        let ends = form.max.is_none()
+            || !text.next.is_some_and(|unit| unit.is_ascii_alphanumeric() || form.class[usize::from(unit)]);
+        fits && ends && (!form.random || random::key(body))
+    }
+
+    pub(super) fn is_past_prefix(&self, rules: &Rules) -> bool {
+        usize::from(self.matched) == rules.keys[usize::from(self.key)].prefix.len()
+    }
+}
+
+pub(super) const fn is_base64url(unit: u8) -> bool {
+    unit.is_ascii_alphanumeric() || unit == b'_' || unit == b'-'
+}
+
+/// JSON web token (RFC 7515 section 3.1): `eyJ…`, a dot, and a payload, at ten characters of which it commits.
+#[derive(Debug, Clone, Default)]
+pub(in crate::scan) struct Jwt {
+    header: u16,
+    payload: u8,
+}
+
+const MAX_HEADER: u16 = 290;
+const MIN_HEADER: u16 = 16;
+const MIN_PAYLOAD: u8 = 10;
+/// Longest hold of a token: header, dot, payload.
+pub(in crate::scan) const MAX_JWT: usize = MAX_HEADER as usize + 1 + MIN_PAYLOAD as usize;
+
+impl Jwt {
+    pub(super) fn feed(&mut self, unit: u8) -> Step {
+        match unit {
+            b'.' if self.header >= MIN_HEADER && self.payload == 0 => self.payload = 1,
+            _ if !is_base64url(unit) => return Step::Ended,
+            _ if self.payload == 0 => {
+                self.header += 1;
+                if self.header > MAX_HEADER {
+                    return Step::Ended;
+                }
+            }
+            _ => {
+                self.payload += 1;
+                if self.payload > MIN_PAYLOAD {
+                    return Step::Committed(Rest::Token);
+                }
+            }
+        }
+        Step::More
+    }
+
+    pub(super) fn is_past_prefix(&self) -> bool {
+        self.header >= MIN_HEADER
+    }
+}
+
+/// PEM block of a private key (RFC 7468 section 2): its first line, then headers, then base64, at twenty characters of which
+/// it commits.
+#[derive(Debug, Clone, Default)]
+pub(in crate::scan) struct Pem {
+    label: u8,
+    /// `PRIVATE KEY` so far.
+    private: u8,
+    is_private: bool,
+    dashes: u8,
+    in_body: bool,
+    headers: u8,
+    run: u8,
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const MAX_LABEL: u8 = 44;
+const MAX_HEADERS: u8 = 200;
+const MIN_BASE64: u8 = 20;
+/// Longest hold of a block.
+pub(in crate::scan) const MAX_PEM: usize =
+    BEGIN.len() + MAX_LABEL as usize + 6 + MAX_HEADERS as usize + MIN_BASE64 as usize;
+
+impl Pem {
+    pub(super) fn feed(&mut self, unit: u8) -> Step {
+        if self.in_body { self.feed_body(unit) } else { self.feed_label(unit) }
+    }
+
+    fn feed_label(&mut self, unit: u8) -> Step {
+        const PRIVATE: &[u8] = b"PRIVATE KEY";
+        let begin = BEGIN.len() as u8;
+        self.label += 1;
+        if self.label <= begin {
+            return if unit == BEGIN[usize::from(self.label - 1)] { Step::More } else { Step::Ended };
+        }
+        match unit {
+            b'-' if self.is_private => {
+                self.dashes += 1;
+                self.in_body = self.dashes == 5;
+            }
+            b'A'..=b'Z' | b' ' | b'0'..=b'9' if self.dashes == 0 && self.label <= begin + MAX_LABEL => {
+                let expected = PRIVATE.get(usize::from(self.private));
+                self.private = match expected {
+                    Some(expected) if *expected == unit => self.private + 1,
+                    _ => u8::from(unit == b'P'),
+                };
+                self.is_private |= usize::from(self.private) == PRIVATE.len();
+            }
+            _ => return Step::Ended,
+        }
+        Step::More
+    }
+
+    fn feed_body(&mut self, unit: u8) -> Step {
+        self.dashes = if unit == b'-' { self.dashes.saturating_add(1) } else { 0 };
+        if unit.is_ascii_alphanumeric() || matches!(unit, b'+' | b'/') {
+            self.run += 1;
+            if self.run == MIN_BASE64 {
+                return Step::Committed(Rest::Pem { dashes: 0, closing: false });
+            }
+        } else {
+            self.run = 0;
+        }
+        self.headers += 1;
+        let ends = self.headers > MAX_HEADERS || self.dashes == 5 && self.headers > 5 || !in_pem(unit);
+        if ends { Step::Ended } else { Step::More }
+    }
+}
+
+const fn in_pem(unit: u8) -> bool {
+    unit.is_ascii_alphanumeric()
+        || unit.is_ascii_whitespace()
+        || matches!(
+            unit,
+            b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'\\' | b'.' | b'"' | b'(' | b')' | b'>' | b'|'
+        )
+}
+
+pub(super) fn swallow_pem(dashes: &mut u8, closing: &mut bool, unit: u8) -> super::Swallowed {
+    let inside = unit.is_ascii_alphanumeric()
+        || unit.is_ascii_whitespace()
+        || matches!(unit, b'+' | b'/' | b'=' | b'-' | b'\\' | b'"' | b',' | b'>' | b'|');
+    if !inside {
+        return super::Swallowed::No;
+    }
+    *dashes = if unit == b'-' { *dashes + 1 } else { 0 };
+    if *dashes < 5 {
+        return super::Swallowed::Yes;
+    }
+    *dashes = 0;
+    if std::mem::replace(closing, true) { super::Swallowed::Last } else { super::Swallowed::Yes }
+}
+
+/// `scheme://user:password@host` (RFC 3986 section 3.2.1); commits at the host's first character.
+#[derive(Debug, Clone)]
+pub(in crate::scan) struct Url {
+    /// Index of the scheme in `Rules::keys`.
+    pub(in crate::scan) key: u16,
+    pub(in crate::scan) matched: u16,
+    pub(in crate::scan) part: UrlPart,
+    pub(in crate::scan) units: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::scan) enum UrlPart {
+    User,
+    Password,
+    Host,
+}
+
+const MAX_USER: u8 = 64;
+const MAX_PASSWORD: u8 = 160;
+/// Longest hold of a URL: scheme, user, password, and one character of the host.
+pub(in crate::scan) const MAX_URL: usize = 24 + MAX_USER as usize + 1 + MAX_PASSWORD as usize + 2;
+
+impl Url {
+    pub(super) fn feed(&mut self, unit: u8, rules: &Rules) -> Step {
+        let scheme = &rules.keys[usize::from(self.key)].prefix;
+        if let Some(expected) = scheme.get(usize::from(self.matched)) {
+            self.matched += 1;
+            return if unit == *expected { Step::More } else { Step::Ended };
+        }
+        self.units += 1;
+        match (self.part, unit) {
+            (UrlPart::User, b':') => (self.part, self.units) = (UrlPart::Password, 0),
+            (UrlPart::Password, b'@') if self.units > 1 => self.part = UrlPart::Host,
+            (UrlPart::Host, _)
+                if unit.is_ascii_alphanumeric() || matches!(unit, b'[' | b'$' | b'{' | b'<') =>
+            {
+                return Step::Committed(Rest::Solid);
+            }
+            (UrlPart::Host, _) | (_, b'/' | b'?' | b'@') | (UrlPart::User, b'#') => return Step::Ended,
+            (part, _) => {
+                let max = if part == UrlPart::User { MAX_USER } else { MAX_PASSWORD };
+                if self.units > max || !super::assignment::is_solid(unit) {
+                    return Step::Ended;
+                }
+            }
+        }
+        Step::More
+    }
+
+    pub(super) fn is_in_password(&self) -> bool {
+        self.part != UrlPart::User
+    }
+}
+
+/// Whether the password of `scheme://user:password@h` is one.
+pub(super) fn has_password(url: &[u8]) -> bool {
+    let Some(from) = memchr::memmem::find(url, b"://") else { return false };
+    let Some(to) = memchr::memrchr(b'@', url) else { return false };
+    let Some(colon) = memchr::memchr(b':', &url[from + 3..to]) else { return false };
+    let password = &url[from + 3 + colon + 1..to];
+    let lower = password.to_ascii_lowercase();
+    const STOPS: [&[u8]; 14] = [
+        b"password",
+        b"passwd",
+        b"pass",
+        b"pwd",
+        b"secret",
+        b"pw",
+        b"p",
+        b"x",
+        b"xxx",
+        b"***",
+        b"...",
+        b"token",
+        b"port",
+        b"your",
+    ];
+    let template = matches!(password[0], b'$' | b'%' | b'<' | b'{' | b'[')
+        || lower.ends_with(b"}")
+        || lower.ends_with(b">");
+    let stars = password.iter().all(|b| *b == password[0]);
+    !template
+        && !stars
+        && !STOPS.contains(&lower.as_slice())
+        && memchr::memmem::find(&lower, b"your").is_none()
+        && memchr::memmem::find(&lower, b"xxxx").is_none()
+        && memchr::memmem::find(&lower, b"placeholder").is_none()
+}

@@ -1,0 +1,394 @@
+//! Numbers as people write them: groups of digits with separators, read once, judged as a whole.
+//!
+//! A token is everything that could be one number or several in a row: `+1 (212) 555-0123 x45`, `4111-1111-1111-1111`,
+//! `10.0.0.1`. Judging whole groups with what stands around them is what keeps versions, dates, identifiers and amounts apart
+//! from values. At each group the detectors are asked whether something begins there; if so it is decided, if not the token
+//! slides by one group. A token is never held for longer than [`WINDOW`] units, so a table of numbers flows.
+
+use super::units::{Unit, View, is_word};
+
+mod judge;
+
+pub(super) use judge::{Judge, Verdict};
+
+/// Units after a group's start by which everything that can begin there is decided: the longest written phone number with its
+/// extension, or card, and the separator after it.
+pub(super) const WINDOW: usize = 64;
+/// Raw bytes that a token may hold: past that somebody hides what is in it, and it is taken for a finding.
+const MAX_RAW: usize = 6 * WINDOW;
+/// Digits past which a group is no part of anything.
+const MAX_DIGITS: u8 = 20;
+const MAX_GROUPS: usize = WINDOW / 2 + 4;
+/// Digits of a telephone extension.
+const MAX_EXTENSION: u8 = 7;
+
+/// What stands between two groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// Nothing: the first group.
+    None,
+    Dash,
+    Dot,
+    Space,
+    Slash,
+    /// `(`, alone or after a space or dash.
+    Open,
+    /// `)`, alone or before a space, dash or dot.
+    Close,
+    /// A dash between spaces.
+    Wide,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    /// Raw offsets.
+    start: usize,
+    end: usize,
+    /// Units from the token's start.
+    at: usize,
+    /// First digit in `Number::digits`.
+    digit: usize,
+    /// Digits, at most `MAX_DIGITS`.
+    len: u8,
+    gap: Gap,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Digits,
+    /// In a separator, up to three units.
+    Gap([u8; 3], u8),
+    /// In a telephone extension: its letters and what separates them, then its digits.
+    Extension {
+        word: [u8; 12],
+        len: u8,
+        digits: u8,
+        end: usize,
+    },
+}
+
+/// One token.
+#[derive(Debug, Clone)]
+pub(super) struct Number {
+    /// Raw offset of the first unit, a `+` or bracket included.
+    start: usize,
+    /// Up to which raw offset the token has read.
+    pub(super) at: usize,
+    plus: bool,
+    open: bool,
+    /// The units before the token, the nearer first; spaces where there are none.
+    before: [u8; 2],
+    /// The units after the last group, once the token has ended.
+    after: [u8; 2],
+    phase: Phase,
+    units: usize,
+    groups: Vec<Group>,
+    digits: Vec<u8>,
+    /// First group that is not decided.
+    first: usize,
+    /// The group before `first` is part of a finding.
+    follows_finding: bool,
+    /// Raw end of the extension after the last group.
+    extension: Option<usize>,
+    ended: bool,
+}
+
+impl Number {
+    pub(super) fn new() -> Number {
+        Number {
+            start: 0,
+            at: 0,
+            plus: false,
+            open: false,
+            before: [b' '; 2],
+            after: [b' '; 2],
+            phase: Phase::Digits,
+            units: 0,
+            groups: Vec::with_capacity(MAX_GROUPS),
+            digits: Vec::with_capacity(4 * WINDOW),
+            first: 0,
+            follows_finding: false,
+            extension: None,
+            ended: true,
+        }
+    }
+
+    /// Begins a token at `digit`, the raw offset of its first digit; it reaches back over a `+` and brackets, not past `floor`.
+    pub(super) fn begin(&mut self, view: &View<'_>, digit: usize, floor: usize) {
+        self.groups.clear();
+        self.digits.clear();
+        (self.plus, self.open, self.first, self.units) = (false, false, 0, 0);
+        (self.follows_finding, self.extension, self.ended) = (false, None, false);
+        self.start = lead(view, digit, floor);
+        for unit in view.raw(self.start, digit).bytes() {
+            self.plus |= unit == b'+';
+            self.open |= unit == b'(';
+        }
+        // Full-width brackets and plus signs fold as well.
+        if let Some(unit) = view.next(self.start) {
+            self.plus |= unit.byte == b'+';
+            self.open |= unit.byte == b'(';
+        }
+        let nearer = view.prev(self.start);
+        let further = nearer.and_then(|unit| view.prev(unit.start));
+        self.before = [nearer, further].map(|unit| unit.map_or(b' ', |unit| unit.byte));
+        // Until the token ends, whatever follows its last group may go on.
+        self.after = [b'0'; 2];
+        self.at = digit;
+        self.phase = Phase::Gap([0; 3], 0);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended
+    }
+
+    /// The first raw offset that may still be part of something.
+    pub(super) fn hold(&self) -> usize {
+        match (
+            self.first.checked_sub(1).and_then(|before| self.groups.get(before)),
+            self.groups.get(self.first),
+        ) {
+            (None, _) => self.start,
+            // A bracket in the gap belongs to the group behind it.
+            (Some(before), None) => before.end,
+            (Some(before), Some(group)) if group.gap == Gap::Open => before.end,
+            (_, Some(group)) => group.start,
+        }
+    }
+
+    /// Reads on as far as the view goes; tells `judge` of what is decided.
+    pub(super) fn run(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+        while !self.ended {
+            let unit = view.next(self.at);
+            let limit = self.hold() + MAX_RAW;
+            if unit.map_or(view.end, |unit| unit.start) > limit {
+                judge.overflow(self.hold(), view.border(limit));
+                self.first = self.groups.len();
+                self.at = limit;
+                self.ended = true;
+                return;
+            }
+            let Some(unit) = unit else { return };
+            self.feed(unit);
+            if self.ended {
+                self.decide_all(view, judge);
+            } else if self.over_window() {
+                self.decide(view, judge);
+            }
+        }
+    }
+
+    /// The text is over.
+    pub(super) fn finish(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+        if !self.ended {
+            if let Phase::Gap(gap, len @ 1..) = self.phase {
+                self.after = [gap[0], if len > 1 { gap[1] } else { b' ' }];
+            } else {
+                self.after = [b' '; 2];
+            }
+            if let Phase::Extension { digits: 1.., end, .. } = self.phase {
+                self.extension = Some(end);
+            }
+            self.ended = true;
+            self.decide_all(view, judge);
+        }
+    }
+
+    fn over_window(&self) -> bool {
+        self.groups
+            .get(self.first)
+            .is_some_and(|group| self.units - group.at >= WINDOW || group.len >= MAX_DIGITS)
+    }
+
+    fn feed(&mut self, unit: Unit) {
+        let byte = unit.byte;
+        match self.phase {
+            Phase::Digits if byte.is_ascii_digit() => self.digit(unit),
+            Phase::Digits if begins_gap(&[byte]) => {
+                self.phase = Phase::Gap([byte, 0, 0], 1);
+                self.consume(unit);
+                return;
+            }
+            Phase::Digits => self.leave([byte, b' '], byte),
+            Phase::Gap(gap, len) if byte.is_ascii_digit() => match gap_of(&gap[..usize::from(len)]) {
+                Some(gap) => self.group(unit, gap),
+                None => self.end([gap[0], gap[1]]),
+            },
+            Phase::Gap(gap, len) => {
+                let after = [gap[0], if len > 1 { gap[1] } else { byte }];
+                let mut longer = gap;
+                if usize::from(len) < longer.len() {
+                    longer[usize::from(len)] = byte;
+                    if begins_gap(&longer[..=usize::from(len)]) {
+                        self.phase = Phase::Gap(longer, len + 1);
+                        self.consume(unit);
+                        return;
+                    }
+                }
+                if len == 1 && gap[0] == b' ' { self.leave(after, byte) } else { self.end(after) }
+            }
+            Phase::Extension { word, len, digits, .. } => self.extend(unit, word, len, digits),
+        }
+        if !self.ended && matches!(self.phase, Phase::Digits | Phase::Extension { .. }) {
+            self.consume(unit);
+        }
+    }
+
+    fn consume(&mut self, unit: Unit) {
+        self.at = unit.end;
+        self.units += 1;
+    }
+
+    /// A unit that is neither digit nor separator: the token ends, unless a telephone extension begins.
+    fn leave(&mut self, after: [u8; 2], byte: u8) {
+        let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
+        if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#') && digits >= 10 {
+            self.after = after;
+            let mut word = [0; 12];
+            word[0] = byte;
+            self.phase = Phase::Extension { word, len: 1, digits: 0, end: 0 };
+        } else {
+            self.end(after);
+        }
+    }
+
+    fn extend(&mut self, unit: Unit, mut word: [u8; 12], len: u8, digits: u8) {
+        let byte = unit.byte;
+        let at = usize::from(len);
+        if byte.is_ascii_digit() && (digits > 0 || extension(&word[..at]) == Some(true)) {
+            let digits = digits + 1;
+            if digits > MAX_EXTENSION {
+                self.end(self.after)
+            } else {
+                self.phase = Phase::Extension { word, len, digits, end: unit.end };
+            }
+        } else if digits > 0 {
+            if let Phase::Extension { end, .. } = self.phase {
+                self.extension = (!is_word(byte)).then_some(end);
+            }
+            let after = if self.extension.is_some() { [byte, b' '] } else { self.after };
+            self.end(after);
+        } else if at < word.len() {
+            word[at] = byte;
+            match extension(&word[..=at]) {
+                Some(_) => self.phase = Phase::Extension { word, len: len + 1, digits, end: 0 },
+                None => self.end(self.after),
+            }
+        } else {
+            self.end(self.after);
+        }
+    }
+
+    fn end(&mut self, after: [u8; 2]) {
+        self.after = after;
+        self.ended = true;
+    }
+
+    fn digit(&mut self, unit: Unit) {
+        let Some(group) = self.groups.last_mut() else { return };
+        group.end = unit.end;
+        if group.len < MAX_DIGITS {
+            group.len += 1;
+            self.digits.push(unit.byte);
+        }
+    }
+
+    fn group(&mut self, unit: Unit, gap: Gap) {
+        let gap = if self.groups.is_empty() { Gap::None } else { gap };
+        self.groups.push(Group {
+            start: unit.start,
+            end: unit.end,
+            at: self.units,
+            digit: self.digits.len(),
+            len: 1,
+            gap,
+        });
+        self.digits.push(unit.byte);
+        self.phase = Phase::Digits;
+    }
+
+    fn decide_all(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+        let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
+        // Nothing shorter than `1.1.1.1` or seven digits is anything.
+        if digits < 7 && self.groups.len() - self.first < 4 {
+            self.first = self.groups.len();
+            return;
+        }
+        while self.first < self.groups.len() {
+            self.decide(view, judge);
+        }
+    }
+
+    /// Decides what begins at the first undecided group.
+    fn decide(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+        let next = match judge.ask(self, view) {
+            Some(Verdict { last, .. }) => {
+                self.follows_finding = true;
+                last + 1
+            }
+            None => {
+                self.follows_finding = false;
+                self.first + 1
+            }
+        };
+        self.first = next;
+        // Keep one decided group: the judge looks at the one before.
+        if !self.ended && self.first > MAX_GROUPS / 2 {
+            let gone = self.first - 1;
+            let digits = self.groups[gone].digit;
+            self.groups.drain(..gone);
+            self.digits.drain(..digits);
+            self.groups.iter_mut().for_each(|group| group.digit -= digits);
+            self.first = 1;
+        }
+    }
+
+    fn digits_of(&self, from: usize, to: usize) -> &[u8] {
+        let end = self.groups[to].digit + usize::from(self.groups[to].len);
+        &self.digits[self.groups[from].digit..end]
+    }
+}
+
+/// Where a number whose first digit stands at `digit` begins: at most three plus signs or brackets before it.
+pub(super) fn lead(view: &View<'_>, digit: usize, floor: usize) -> usize {
+    let mut start = digit;
+    for _ in 0..3 {
+        match view.prev(start) {
+            Some(unit) if matches!(unit.byte, b'+' | b'(') && unit.start >= floor => start = unit.start,
+            _ => break,
+        }
+    }
+    start
+}
+
+fn gap_of(gap: &[u8]) -> Option<Gap> {
+    Some(match gap {
+        b"" => Gap::None,
+        b"-" => Gap::Dash,
+        b"." => Gap::Dot,
+        b" " => Gap::Space,
+        b"/" => Gap::Slash,
+        b"(" | b" (" | b"-(" => Gap::Open,
+        b")" | b") " | b")-" | b")." => Gap::Close,
+        b" - " => Gap::Wide,
+        _ => return None,
+    })
+}
+
+fn begins_gap(gap: &[u8]) -> bool {
+    gap == b" -" || gap_of(gap).is_some_and(|gap| gap != Gap::None)
+}
+
+/// Whether `word` begins a telephone extension (`x`, `ext.`, `extension`, `#`), and if so whether digits may follow.
+fn extension(word: &[u8]) -> Option<bool> {
+    const WORDS: [&[u8]; 5] = [b"extension", b"extn", b"ext", b"x", b"#"];
+    let letters = word.iter().take_while(|b| b.is_ascii_alphabetic() || **b == b'#').count();
+    let (name, rest) = word.split_at(letters);
+    let whole = WORDS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if rest.is_empty() {
+        let begins =
+            |known: &[u8]| known.get(..name.len()).is_some_and(|part| part.eq_ignore_ascii_case(name));
+        return WORDS.iter().any(|known| begins(known)).then_some(whole);
+    }
+    (whole && matches!(rest, b"." | b":" | b" " | b". " | b": ")).then_some(true)
+}

@@ -1,0 +1,238 @@
+//! From rule files to automata.
+
+use std::collections::HashSet;
+
+use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Words};
+use crate::scan::email::{self, TopLevel};
+use crate::scan::machine::{self, MAX_IPV6};
+use crate::scan::number::WINDOW;
+use crate::scan::spec::{Body, Validator};
+use crate::scan::trigger::{self, Bucket, LANES, Set, Triggers};
+use crate::scan::units::{Fold, is_word};
+use crate::scan::{RuleSpec, check};
+
+/// Rules that fit in an id.
+const MAX_RULES: usize = 4096;
+/// Prefixes and names of all rules.
+const MAX_STARTS: usize = 16_384;
+/// Units of a name that trigger.
+const NAME: usize = 5;
+
+pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
+    let mut rules = Rules {
+        infos: Vec::new(),
+        specs: Vec::new(),
+        detectors: Vec::new(),
+        triggers: Triggers::new(),
+        fold: Fold::new(),
+        top_level: TopLevel::new(),
+        keys: Vec::new(),
+        starts: Vec::new(),
+        automata: Vec::new(),
+        patterns: Vec::new(),
+    };
+    let mut errors = Vec::new();
+    let mut ids = HashSet::new();
+    for (i, spec) in specs.iter().enumerate() {
+        let result = if i >= MAX_RULES {
+            Err(format!("there are more than {MAX_RULES} rules: join some of them"))
+        } else if !ids.insert(&spec.id) {
+            Err("another rule has the same id: rename one".into())
+        } else {
+            add(&mut rules, RuleId(i as u16), spec)
+        };
+        if let Err(message) = result {
+            errors.push(RuleError { rule: spec.id.clone(), message });
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    add_detector_triggers(&mut rules);
+    add_pattern_triggers(&mut rules);
+    Ok(rules)
+}
+
+fn add(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<(), String> {
+    let name = |text: &str| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        !text.is_empty() && text.len() <= 64 && text.chars().all(fits)
+    };
+    if !name(&spec.id) || !name(&spec.kind) {
+        return Err("`id` and `kind` are 1 to 64 of a-z, 0-9, _ and -".into());
+    }
+    let max_hold = match (spec.detector, &spec.pattern, spec.starts.is_empty()) {
+        (Some(detector), None, _) => add_detector(rules, rule, spec, detector)?,
+        (None, Some(pattern), true) => add_pattern(rules, rule, pattern, spec.ignore_case)?,
+        (None, None, false) => add_keys(rules, rule, spec)?,
+        _ => return Err("give one of `detector`, `pattern`, or `starts` with `body`".into()),
+    };
+    rules.infos.push(RuleInfo {
+        id: spec.id.as_str().into(),
+        kind: spec.kind.as_str().into(),
+        severity: spec.severity,
+        max_hold,
+    });
+    rules.specs.push(Compiled {
+        words: Words::new(&spec.context, &spec.avoid)?,
+        validator: spec.validator,
+        needs_context: spec.detector.is_none() && !spec.context.is_empty(),
+    });
+    Ok(())
+}
+
+fn add_detector(
+    rules: &mut Rules,
+    rule: RuleId,
+    spec: &RuleSpec,
+    detector: Detector,
+) -> Result<usize, String> {
+    if rules.detector(detector).is_some() {
+        return Err("another rule has the same detector: remove one".into());
+    }
+    rules.detectors.push((detector, rule));
+    let opens = match detector {
+        Detector::Jwt => Opens::Jwt,
+        Detector::Pem => Opens::Pem,
+        Detector::UrlPassword => Opens::Url,
+        Detector::Assignment => Opens::Assignment,
+        _ => {
+            return Ok(match detector {
+                Detector::Email => email::MAX_LOCAL + 1 + email::MAX_DOMAIN,
+                Detector::Ipv6 => MAX_IPV6 + machine::MAX_IPV6_SUFFIX as usize + 1,
+                Detector::Iban => 2 * check::iban::MAX,
+                _ => WINDOW + 1,
+            });
+        }
+    };
+    if spec.starts.is_empty() {
+        return Err("this detector needs `starts`: the prefixes or names that it looks for".into());
+    }
+    for start in &spec.starts {
+        let form = KeyForm {
+            prefix: start.as_bytes().to_vec(),
+            class: Box::new([false; 256]),
+            min: 0,
+            max: None,
+            random: false,
+            label: false,
+        };
+        add_start(rules, rule, form, opens)?;
+    }
+    Ok(match opens {
+        Opens::Jwt => machine::MAX_JWT,
+        Opens::Pem => machine::MAX_PEM,
+        Opens::Url => machine::MAX_URL,
+        _ => usize::from(machine::MAX_VALUE),
+    })
+}
+
+fn add_keys(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, String> {
+    let Some(body) = &spec.body else {
+        return Err(
+            "`starts` needs a `body`: the class and least number of the characters that follow".into()
+        );
+    };
+    let class = class(body)?;
+    let mut max_hold = 0;
+    for start in &spec.starts {
+        max_hold = max_hold.max(start.len() + body.max.unwrap_or(body.min) + 1);
+        let form = KeyForm {
+            prefix: start.as_bytes().to_vec(),
+            class: Box::new(class),
+            min: body.min,
+            max: body.max,
+            random: spec.validator == Some(Validator::Entropy),
+            label: body.label,
+        };
+        add_start(rules, rule, form, Opens::Key)?;
+    }
+    Ok(max_hold)
+}
+
+fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Result<(), String> {
+    let text = String::from_utf8_lossy(&form.prefix).into_owned();
+    if !text.is_ascii() || text.len() < 3 || text.len() > 24 {
+        return Err(format!("`{text}` in `starts`: a prefix is 3 to 24 ASCII characters long"));
+    }
+    if rules.starts.len() == MAX_STARTS {
+        return Err(format!("there are more than {MAX_STARTS} prefixes in all: remove some"));
+    }
+    let name = opens == Opens::Assignment;
+    let (bucket, len) = match text.len() {
+        _ if name => (Bucket::Name, NAME),
+        3 => (Bucket::Short, 3),
+        4 | 5 => (Bucket::Middle, 4),
+        _ => (Bucket::Long, LANES),
+    };
+    let mut sets = trigger::literal(&text[..len.min(text.len())], name);
+    sets.resize(len, [true; 256]);
+    rules.triggers.add(bucket, &sets);
+    rules.keys.push(form);
+    rules.starts.push(Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens });
+    Ok(())
+}
+
+/// The set of a class such as `A-Za-z0-9_-`.
+fn class(body: &Body) -> Result<Set, String> {
+    let bad = || format!("`class: {}`: write ASCII characters and ranges, as in `A-Za-z0-9_-`", body.class);
+    let text = body.class.as_bytes();
+    if text.is_empty()
+        || !body.class.is_ascii()
+        || body.min == 0
+        || body.max.is_some_and(|max| max < body.min)
+    {
+        return Err(format!("{}; `min` is at least 1 and at most `max`", bad()));
+    }
+    let mut set = [false; 256];
+    let mut at = 0;
+    while at < text.len() {
+        let (from, to, used) = match text[at..] {
+            [from, b'-', to, ..] => (from, to, 3),
+            [one, ..] => (one, one, 1),
+            [] => break,
+        };
+        if from > to {
+            return Err(bad());
+        }
+        set[usize::from(from)..=usize::from(to)].fill(true);
+        at += used;
+    }
+    Ok(set)
+}
+
+fn add_pattern(rules: &mut Rules, rule: RuleId, pattern: &str, ignore_case: bool) -> Result<usize, String> {
+    let automaton = machine::compile_pattern(pattern, ignore_case)?;
+    let max_hold = automaton.max + 1;
+    rules.automata.push(automaton);
+    rules.patterns.push(rule);
+    Ok(max_hold)
+}
+
+fn add_detector_triggers(rules: &mut Rules) {
+    let digit = trigger::set(|unit| unit.is_ascii_digit());
+    let no_digit = trigger::set(|unit| !unit.is_ascii_digit());
+    let in_number =
+        trigger::set(|unit| unit.is_ascii_digit() || matches!(unit, b'-' | b'.' | b' ' | b'/' | b')' | b'('));
+    let border = trigger::set(|unit| !is_word(unit));
+    let letter = trigger::set(|unit| unit.is_ascii_alphabetic());
+    let check = trigger::set(|unit| unit.is_ascii_digit() || matches!(unit, b' ' | b'-'));
+    let colon = trigger::set(|unit| unit == b':');
+    let hex = trigger::set(|unit| unit.is_ascii_hexdigit() || unit == b':');
+    rules.triggers.add(Bucket::Email, &[trigger::set(|unit| unit == b'@')]);
+    rules.triggers.add(Bucket::Number, &[no_digit, digit, in_number, in_number]);
+    rules.triggers.add(Bucket::Ipv6, &[hex, colon, hex]);
+    rules.triggers.add(Bucket::Iban, &[border, letter, letter, check, check]);
+}
+
+fn add_pattern_triggers(rules: &mut Rules) {
+    let Some(depth) = rules.automata.iter().map(|automaton| automaton.first.len()).min() else { return };
+    for automaton in &rules.automata {
+        // A match that begins with a letter or digit begins a word.
+        let mark = (0..=255_u8).any(|unit| automaton.first[0][usize::from(unit)] && !is_word(unit));
+        let lead = trigger::set(|unit| mark || !is_word(unit));
+        let sets: Vec<Set> =
+            std::iter::once(lead).chain(automaton.first.iter().take(depth).copied()).collect();
+        rules.triggers.add(Bucket::Pattern, &sets);
+    }
+}

@@ -1,0 +1,262 @@
+//! Where triggers open candidates, and how far back what is unfinished reaches.
+
+use super::run::back;
+use super::{Candidate, Sweep};
+use crate::scan::machine::{Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart};
+use crate::scan::number::{Judge, lead};
+use crate::scan::rules::{Detector, Opens, RuleId, Rules, Start};
+use crate::scan::trigger::{Bucket, LANES};
+use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
+use crate::scan::{Policy, email};
+
+/// Rules that reach back from their trigger.
+const NUMBERS: [Detector; 4] = [Detector::Ipv4, Detector::Ssn, Detector::Card, Detector::Phone];
+
+impl Sweep {
+    /// Asks a bucket's rules whether something begins; its pattern is complete with the unit at `at`.
+    pub(super) fn open_at(
+        &mut self,
+        bucket: Bucket,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+        at: usize,
+    ) {
+        match bucket {
+            Bucket::Email => self.open_email(rules, policy, view, at),
+            Bucket::Number => self.open_number(rules, policy, view, at),
+            Bucket::Ipv6 => self.open_ipv6(rules, policy, view, at),
+            Bucket::Iban => self.open_iban(rules, policy, view, at),
+            Bucket::Pattern => self.open_patterns(rules, policy, view, at),
+            Bucket::Short | Bucket::Middle | Bucket::Long | Bucket::Name => {
+                self.open_prefixed(bucket, rules, policy, view, at);
+            }
+        }
+    }
+
+    fn open_email(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let Some(rule) = rules.detector(Detector::Email).filter(|rule| policy.looks_for(*rule)) else {
+            return;
+        };
+        let Some(after) = view.next(at).map(|unit| unit.end) else { return };
+        let floor = self.floors.iter().copied().filter(|floor| *floor <= at).max().unwrap_or(0);
+        let start = email_start(view, at, floor);
+        if start < at {
+            let machine = Machine::Email { units: 0, ideographs: false };
+            self.start(candidate(rule, machine, start, after), rules, policy, view);
+        }
+    }
+
+    fn open_number(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let Some(digit) = units_back(view, at, 2) else { return };
+        if digit < self.number.at {
+            return;
+        }
+        let floor = self.number.at;
+        self.number.begin(view, digit, floor);
+        self.number.run(view, &mut Judge { rules, policy, decided: &mut self.decided });
+    }
+
+    fn open_ipv6(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let Some(rule) = rules.detector(Detector::Ipv6).filter(|rule| policy.looks_for(*rule)) else {
+            return;
+        };
+        let reading = self.open.iter().any(|open| matches!(open.machine, Machine::Ipv6 { .. }));
+        if at < self.ipv6_end || reading {
+            return;
+        }
+        let Some(after) = view.next(at).map(|unit| unit.end) else { return };
+        let start = back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6);
+        if view.prev(start).is_some_and(|unit| is_word(unit.byte) || matches!(unit.byte, b'.' | b':' | b'-'))
+        {
+            return;
+        }
+        let machine = Machine::Ipv6 { units: 0, part: Ipv6Part::Groups };
+        self.start(candidate(rule, machine, start, start), rules, policy, view);
+    }
+
+    fn open_iban(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let Some(rule) = rules.detector(Detector::Iban).filter(|rule| policy.looks_for(*rule)) else {
+            return;
+        };
+        let Some(start) = units_back(view, at, 3) else { return };
+        let machine = Machine::Iban { head: [0; 2], taken: 0, len: 0, gap: false };
+        self.start(candidate(rule, machine, start, start), rules, policy, view);
+    }
+
+    fn open_patterns(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        // The unit before the match is the first of the trigger.
+        let Some(start) = units_back(view, at, rules.triggers.len(Bucket::Pattern).saturating_sub(2)) else {
+            return;
+        };
+        let before = view.prev(start).map(|unit| unit.byte);
+        for (automaton, rule) in (0_u16..).zip(&rules.patterns) {
+            if policy.looks_for(*rule)
+                && let Some(pattern) = Pattern::new(automaton, before, rules)
+            {
+                self.start(candidate(*rule, Machine::Pattern(pattern), start, start), rules, policy, view);
+            }
+        }
+    }
+
+    fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let len = rules.triggers.len(bucket);
+        let mut units = [0; LANES];
+        let Some(start) = units_back(view, at, len - 1) else { return };
+        let mut reading = start;
+        for slot in &mut units[..len] {
+            let Some(unit) = view.next(reading) else { return };
+            *slot = unit.byte;
+            reading = unit.end;
+        }
+        let before = view.prev(start).map(|unit| unit.byte);
+        for opens in
+            rules.starts.iter().filter(|opens| opens.bucket == bucket && policy.looks_for(opens.rule))
+        {
+            let prefix = &rules.keys[usize::from(opens.key)].prefix;
+            let shown = &prefix[..len.min(prefix.len())];
+            let same = match opens.opens {
+                Opens::Assignment => shown.eq_ignore_ascii_case(&units[..shown.len()]),
+                _ => shown == &units[..shown.len()],
+            };
+            if same && begins(opens, before) {
+                self.open_start(opens, rules, policy, view, start);
+            }
+        }
+    }
+
+    fn open_start(&mut self, opens: &Start, rules: &Rules, policy: &Policy, view: &View<'_>, start: usize) {
+        let key = opens.key;
+        let machine = match opens.opens {
+            Opens::Key => Machine::Key(Key { key, matched: 0, body: 0 }),
+            Opens::Jwt => Machine::Jwt(Jwt::default()),
+            Opens::Pem => Machine::Pem(Pem::default()),
+            Opens::Url => Machine::Url(Url { key, matched: 0, part: UrlPart::User, units: 0 }),
+            Opens::Assignment => Machine::Assignment(Assignment::new(key)),
+        };
+        let mut candidate = candidate(opens.rule, machine, start, start);
+        if opens.opens == Opens::Assignment {
+            if self.is_in_value(start) {
+                return;
+            }
+            candidate.start = None;
+        }
+        if opens.opens == Opens::Key && rules.keys[usize::from(key)].label {
+            candidate.start = None;
+        }
+        self.start(candidate, rules, policy, view);
+    }
+
+    /// Whether `at` lies inside of an assigned value.
+    fn is_in_value(&self, at: usize) -> bool {
+        let reading = self.open.iter().any(|open| match &open.machine {
+            Machine::Assignment(assignment) => {
+                assignment.has_value() && open.start.is_some_and(|start| start <= at)
+            }
+            _ => false,
+        });
+        reading || (self.value.0..self.value.1).contains(&at)
+    }
+
+    /// Computes frontier and horizon.
+    pub(super) fn look_back(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
+        let pos = self.pos;
+        let (mut frontier, mut horizon) = (pos, pos);
+        let mut hold = |from: usize, acts: bool| {
+            horizon = horizon.min(from);
+            if acts {
+                frontier = frontier.min(from);
+            }
+        };
+        for candidate in &self.open {
+            if let Some(start) = candidate.start {
+                hold(start, policy.acts_on(candidate.rule));
+            }
+        }
+        let looks = |detector: Detector| rules.detector(detector).map(|rule| policy.action(rule));
+        let strongest = NUMBERS.iter().filter_map(|detector| looks(*detector)).max();
+        if let Some(action) = strongest.filter(|action| *action != crate::scan::Action::Off) {
+            if self.number.is_open() {
+                hold(self.number.hold(), action.acts());
+            } else {
+                let unfinished = rules.triggers.unfinished(self.state, policy.watch, Bucket::Number);
+                let digit =
+                    if unfinished == 0 { pos } else { units_back(view, pos, unfinished).unwrap_or(pos) };
+                hold(lead(view, digit.max(self.number.at), self.number.at), action.acts());
+            }
+        }
+        for bucket in [Bucket::Iban, Bucket::Pattern] {
+            let unfinished = rules.triggers.unfinished(self.state, policy.watch, bucket);
+            if unfinished > 0 {
+                hold(units_back(view, pos, unfinished).unwrap_or(pos), true);
+            }
+        }
+        let prefixes = [Bucket::Short, Bucket::Middle, Bucket::Long];
+        let longest = prefixes.map(|bucket| rules.triggers.unfinished(self.state, policy.watch, bucket));
+        if let Some(longest) = longest.into_iter().max().filter(|longest| *longest > 0) {
+            hold(unfinished_prefix(policy, view, pos, longest), true);
+        }
+        if let Some(rule) = rules.detector(Detector::Email).filter(|rule| policy.looks_for(*rule)) {
+            let floor = self.floors.iter().copied().filter(|floor| *floor <= pos).max().unwrap_or(0);
+            let start = match view.prev(pos) {
+                Some(unit) if unit.byte == IDEOGRAPH => email_start(view, pos, floor),
+                _ => self.local.update(view, pos, floor, email::MAX_LOCAL, email::in_local),
+            };
+            hold(start, policy.acts_on(rule));
+        }
+        if let Some(rule) = rules.detector(Detector::Ipv6).filter(|rule| policy.looks_for(*rule)) {
+            hold(self.hex.update(view, pos, self.ipv6_end.min(pos), MAX_IPV6, in_ipv6), policy.acts_on(rule));
+        }
+        self.floors.retain(|floor| *floor + 1024 > pos);
+        (self.frontier, self.horizon) = (frontier, horizon);
+    }
+}
+
+/// Where an address begins whose `@` stands at `at`: a run of local-part characters, or a few ideographs.
+fn email_start(view: &View<'_>, at: usize, floor: usize) -> usize {
+    match view.prev(at) {
+        Some(unit) if unit.byte == IDEOGRAPH => {
+            back(view, at, floor, email::MAX_IDEOGRAPHS, |unit| unit == IDEOGRAPH)
+        }
+        _ => back(view, at, floor, email::MAX_LOCAL, email::in_local),
+    }
+}
+
+/// Where a prefix may have begun of which the last units, at most `longest`, are the beginning.
+fn unfinished_prefix(policy: &Policy, view: &View<'_>, pos: usize, longest: usize) -> usize {
+    let (mut start, mut at, mut packed) = (pos, pos, 0);
+    for shift in 0..longest {
+        let Some(unit) = view.prev(at) else { break };
+        at = unit.start;
+        packed |= u64::from(unit.byte) << (8 * shift);
+        if policy.beginnings.binary_search(&packed).is_ok() {
+            let before = view.prev(at).map(|unit| unit.byte);
+            if !before.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == LETTER) {
+                start = at;
+            }
+        }
+    }
+    start
+}
+
+fn in_ipv6(unit: u8) -> bool {
+    unit.is_ascii_hexdigit() || matches!(unit, b':' | b'.')
+}
+
+/// Whether a prefix may begin after this unit.
+fn begins(start: &Start, before: Option<u8>) -> bool {
+    match (start.opens, before) {
+        (Opens::Assignment, _) | (_, None) => true,
+        (Opens::Jwt, Some(b'_' | b'-')) => false,
+        (_, Some(unit)) => !unit.is_ascii_alphanumeric() && unit != LETTER,
+    }
+}
+
+fn candidate(rule: RuleId, machine: Machine, start: usize, at: usize) -> Candidate {
+    Candidate { rule, machine, start: Some(start), anchor: start, at, mark: None }
+}
+
+/// Raw offset of the unit `count` units before the one at `at`.
+fn units_back(view: &View<'_>, at: usize, count: usize) -> Option<usize> {
+    (0..count).try_fold(at, |at, _| view.prev(at).map(|unit| unit.start))
+}

@@ -1,0 +1,71 @@
+//! Cuts, holds and actions of the whole engine.
+
+use std::sync::Arc;
+
+use super::*;
+
+mod cuts;
+mod holds;
+
+/// Built-in rules with every rule's action given by `action`.
+fn engine(action: impl Fn(&RuleInfo) -> Action) -> (Arc<Rules>, Arc<Policy>) {
+    let rules = Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile");
+    let policy = rules.policy(Direction::Answer, action, Switches::default());
+    (Arc::new(rules), Arc::new(policy))
+}
+
+/// What a stream of these pieces becomes, and its findings.
+fn stream<'a>(
+    (rules, policy): &(Arc<Rules>, Arc<Policy>),
+    pieces: impl Iterator<Item = &'a str>,
+) -> (String, Vec<Finding>) {
+    let mut masker = Masker::new();
+    let mut scanner = Scanner::new(rules, policy);
+    let mut out = String::new();
+    for piece in pieces {
+        let before = out.len() + scanner.held();
+        let flow = scanner.push(piece, &mut masker, &mut out);
+        let _ = before;
+        if flow != Flow::Pass {
+            return (out, masker.findings().to_vec());
+        }
+    }
+    scanner.finish(&mut masker, End::Whole, &mut out);
+    (out, masker.findings().to_vec())
+}
+
+/// The same from a scan of the whole text and its replacements.
+fn whole((rules, policy): &(Arc<Rules>, Arc<Policy>), text: &str) -> (String, Vec<Finding>) {
+    let mut masker = Masker::new();
+    let mut all = Vec::new();
+    rules.scan(policy, text, &mut all);
+    let (mut out, mut sent) = (String::new(), 0);
+    for found in all {
+        let value = &text[found.span.clone()];
+        masker.note("", &found, value);
+        if found.action.acts() {
+            out.push_str(&text[sent..found.span.start]);
+            sent = found.span.end;
+            if found.action == Action::Block {
+                return (out, masker.findings().to_vec());
+            }
+            out.push_str(&masker.stand_in(&found, value, Shape::Text));
+        }
+    }
+    out.push_str(&text[sent..]);
+    (out, masker.findings().to_vec())
+}
+
+/// Pieces of at most `size` bytes, cut at character borders.
+fn pieces(text: &str, size: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut cut = size.min(rest.len());
+        while !rest.is_char_boundary(cut) {
+            cut += 1;
+        }
+        let (piece, others) = rest.split_at(cut);
+        rest = others;
+        (!piece.is_empty()).then_some(piece)
+    })
+}

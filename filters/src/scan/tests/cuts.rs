@@ -1,0 +1,155 @@
+//! The same output and findings for every way of cutting a text.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// Values, almost-values, and what stands between them.
+const PARTS: [&str; 63] = [
+    "alice@corp.com",
+    "a\u{200b}lice@corp.com",
+    "bob.smith+x@mail.corp.co.uk",
+    "@",
+    "a@b",
+    "x@y.z.",
+    "用户@例子.公司",
+    "联系alice@corp.com",
+    "212-555-0123",
+    "(212) 555-0123",
+    "+1 212 555 0123 ext. 45",
+    "+44 (0)20 7946 0958",
+    "call 2125550123",
+    "+",
+    "(",
+    " x1",
+    "ext",
+    "4111 1111 1111 1111",
+    "4111-1111-1111-1111",
+    "378282246310005",
+    "41111111",
+    "1 2 3 4 5 6 7 8 9 10",
+    "1234567890123456789012345",
+    "219-09-9998",
+    "ssn 219099998",
+    "219-09-",
+    "10.0.0.1",
+    "1.2.3.4.5",
+    "203.0.113.9/24",
+    "2001:db8::1",
+    "fe80::1ff:fe23:4567:890a%eth0",
+    "std::fmt",
+    "12:30:45",
+    "::ffff:192.0.2.1",
+    "DE89 3704 0044 0532 0130 00",
+    "GB82WEST12345698765432",
+    "de 20",
+    "sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo",
+    "sk-",
+    "sk-ant-api03-q8Zr2LmX0vT5bNc7KpWd3HsYfJ6g",
+    "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
+    "AKIAZ7Q2MXKPVLW4NDTR",
+    "AKIA",
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozj",
+    "eyJ",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA1b2c3d4e5f6g7h8\nabcd\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN ",
+    "-----",
+    "postgres://app:s3cr3tPw9@db.internal:5432/app",
+    "https://a.example/b",
+    "http://",
+    "password = \"hunter2!\"",
+    "token: q8Zr2LmX0vT5bNc7KpWd",
+    "\"api_key\":\"",
+    "Bearer ",
+    " ",
+    "\n",
+    ", ",
+    "word ",
+    "é",
+    "漢字",
+    "🎉\u{200d}",
+    "\u{200b}",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        6 => select(&PARTS[..]).prop_map(str::to_owned),
+        1 => "[a-z0-9@.+: -]{1,6}",
+        1 => "\\PC{1,3}",
+    ];
+    prop::collection::vec(part, 1..9).prop_map(|parts| parts.concat())
+}
+
+/// One action per kind and rule, by its name.
+fn mixed(seed: u64) -> impl Fn(&RuleInfo) -> Action {
+    const ACTIONS: [Action; 6] =
+        [Action::Mask, Action::Mask, Action::Log, Action::Off, Action::Shadow, Action::Mask];
+    move |rule| {
+        let sum: u64 = rule.id.bytes().map(u64::from).sum();
+        ACTIONS[(sum.wrapping_mul(seed | 1) >> 3) as usize % ACTIONS.len()]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_cut_gives_the_same(text in text(), cuts in prop::collection::vec(1_usize..40, 1..8)) {
+        let engine = masking();
+        let expect = whole(&engine, &text);
+        for size in [1, 2, 3, 7] {
+            prop_assert_eq!(&stream(&engine, pieces(&text, size)), &expect, "pieces of {}", size);
+        }
+        let mut rest = text.as_str();
+        let random = cuts.iter().cycle().map_while(move |size| {
+            let piece = pieces(rest, *size).next()?;
+            rest = &rest[piece.len()..];
+            Some(piece)
+        });
+        prop_assert_eq!(&stream(&engine, random), &expect);
+    }
+
+    #[test]
+    fn every_cut_gives_the_same_whatever_is_done(text in text(), seed in any::<u64>()) {
+        let (rules, _) = &masking();
+        let policy = rules.policy(Direction::Answer, mixed(seed), Switches::default());
+        let engine = (rules.clone(), Arc::new(policy));
+        let expect = whole(&engine, &text);
+        for size in [1, 4, 11] {
+            prop_assert_eq!(&stream(&engine, pieces(&text, size)), &expect, "pieces of {}", size);
+        }
+    }
+
+    #[test]
+    fn every_cut_blocks_at_the_same_place(text in text()) {
+        let (rules, _) = &masking();
+        let policy = rules.policy(Direction::Answer, |_| Action::Block, Switches::default());
+        let engine = (rules.clone(), Arc::new(policy));
+        let expect = whole(&engine, &text);
+        for size in [1, 5] {
+            prop_assert_eq!(&stream(&engine, pieces(&text, size)), &expect, "pieces of {}", size);
+        }
+    }
+}
+
+/// Compiled once: thousands of cases share it.
+fn masking() -> (Arc<Rules>, Arc<Policy>) {
+    static ENGINE: std::sync::OnceLock<(Arc<Rules>, Arc<Policy>)> = std::sync::OnceLock::new();
+    ENGINE.get_or_init(|| engine(|_| Action::Mask)).clone()
+}
+
+#[test]
+fn values_are_masked_at_every_cut() {
+    let engine = masking();
+    let text = "Mail a\u{200b}lice@corp.com or bob@corp.com, call (212) 555-0123; alice@corp.com has \
+                4111 1111 1111 1111 and sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo.";
+    let expect = "Mail [EMAIL_1] or [EMAIL_2], call [PHONE_1]; [EMAIL_1] has [CREDIT_CARD_1] and [SECRET_1].";
+    for cut in 0..=text.len() {
+        if text.is_char_boundary(cut) {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(stream(&engine, [a, b].into_iter()).0, expect, "cut at {cut}");
+        }
+    }
+    assert_eq!(whole(&engine, text).0, expect);
+}

@@ -1,0 +1,198 @@
+//! The hold-back contract, line by line.
+
+use super::*;
+
+/// What was sent of `text`, pushed a byte at a time, before it ended.
+fn sent(action: impl Fn(&RuleInfo) -> Action, text: &str) -> String {
+    let (rules, policy) = engine(action);
+    let mut masker = Masker::new();
+    let mut scanner = Scanner::new(&rules, &policy);
+    let mut out = String::new();
+    for piece in pieces(text, 1) {
+        assert_eq!(scanner.push(piece, &mut masker, &mut out), Flow::Pass);
+    }
+    out
+}
+
+fn only(kind: &'static str) -> impl Fn(&RuleInfo) -> Action {
+    move |rule| if &*rule.kind == kind { Action::Mask } else { Action::Off }
+}
+
+#[test]
+fn the_longest_suffix_that_can_still_match_is_held() {
+    for (kind, text, held) in [
+        ("email", "write to alice", "alice"),
+        ("email", "write to alice ", ""),
+        ("email", "write to alice@corp.com", "alice@corp.com"),
+        ("secret", "the key gh", "gh"),
+        ("secret", "the key is q", ""),
+        ("secret", "please ask", ""),
+        ("secret", "AKIAZ7Q2MX", "AKIAZ7Q2MX"),
+        ("phone", "call (21", "(21"),
+        ("phone", "call +", "+"),
+        ("phone", "call 212-555-01", "212-555-01"),
+        ("iban", "pay DE89 37", "DE89 37"),
+        ("ip_address", "from fe80:", "fe80:"),
+        ("ip_address", "from 10.0.", "10.0."),
+        ("secret", "password = hunter2", "hunter2"),
+    ] {
+        let out = sent(only(kind), text);
+        assert_eq!(&text[out.len()..], held, "{kind}: {text}");
+    }
+}
+
+#[test]
+fn a_long_local_part_slides() {
+    let text = "a".repeat(200);
+    assert_eq!(sent(only("email"), &text).len(), 200 - 64);
+    let masked = sent(only("email"), &format!("{text}@corp.com "));
+    assert_eq!(masked, format!("{}[EMAIL_1] ", "a".repeat(200 - 64)));
+}
+
+#[test]
+fn an_open_ended_key_leaves_its_mask_at_once_and_holds_nothing() {
+    let key = "sk-T3BlbkFJx9Qa7Lm2Zp4R";
+    assert_eq!(sent(only("secret"), &format!("key {key}")), "key [SECRET_1]");
+    assert_eq!(sent(only("secret"), &format!("key {key}{}", "v8".repeat(5000))), "key [SECRET_1]");
+    assert_eq!(sent(only("secret"), &format!("key {key}{} end.", "v8".repeat(5000))), "key [SECRET_1] end.");
+}
+
+#[test]
+fn a_number_without_end_flows() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    for text in ["7".repeat(3000), "12 ".repeat(1000), "1 ".repeat(1500), "555-".repeat(800)] {
+        let mut masker = Masker::new();
+        let mut scanner = Scanner::new(&rules, &policy);
+        let mut out = String::new();
+        for piece in pieces(&text, 3) {
+            scanner.push(piece, &mut masker, &mut out);
+            assert!(scanner.held() <= 130, "{} held of {text}", scanner.held());
+        }
+    }
+}
+
+#[test]
+fn what_only_logs_holds_nothing() {
+    for action in [Action::Log, Action::Shadow, Action::Off] {
+        for text in [
+            "alice@corp.co",
+            "call (212) 555-01",
+            "sk-T3Blbk",
+            "fe80::1:2",
+            "password = hunter",
+            "DE89 3704 00",
+        ] {
+            assert_eq!(sent(|_| action, text), text, "{action:?}");
+        }
+    }
+}
+
+#[test]
+fn no_rule_holds_more_than_its_maximum() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let max = rules.infos().map(|(_, rule)| rule.max_hold).max().expect("there are rules");
+    assert!(max <= 320);
+    for part in [
+        "a",
+        "a.",
+        "1",
+        "1.",
+        "@",
+        "eyJa",
+        "a@b.c",
+        "-",
+        "-----BEGIN ",
+        "http://a:",
+        "token=",
+        "é",
+        "DE1",
+        "f:",
+        "字",
+        " ",
+    ] {
+        let text = part.repeat(2000 / part.len());
+        let mut masker = Masker::new();
+        let mut scanner = Scanner::new(&rules, &policy);
+        let mut out = String::new();
+        for piece in pieces(&text, 1) {
+            scanner.push(piece, &mut masker, &mut out);
+            assert!(scanner.held() <= 4 * max, "{} held of {part:?}", scanner.held());
+        }
+    }
+}
+
+#[test]
+fn hiding_a_value_among_characters_that_print_nothing_does_not_help() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let flood = "\u{200b}".repeat(2000);
+    for text in [
+        format!("mail alice@{flood}corp.com"),
+        format!("call 212-555{flood}-0123"),
+        format!("key sk-T3BlbkFJ{flood}x9Qa7Lm2Zp4R"),
+        format!("key sk-T3BlbkFJx9Qa7Lm2Zp4R{flood}v8Wc6 end"),
+        format!("IBAN DE89 3704{flood}0044 0532 0130 00"),
+    ] {
+        let mut masker = Masker::new();
+        let mut scanner = Scanner::new(&rules, &policy);
+        let mut out = String::new();
+        for piece in pieces(&text, 3) {
+            scanner.push(piece, &mut masker, &mut out);
+            assert!(scanner.held() <= 4 * 320, "{} held", scanner.held());
+        }
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert_eq!(out, whole(&(rules.clone(), policy.clone()), &text).0);
+        assert!(out.contains("_1]"), "{out}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_short_keeps_its_candidates() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    for (text, whole, cut) in [
+        ("mail alice@cor", "mail alice@cor", "mail [EMAIL_1]"),
+        ("mail alice", "mail alice", "mail alice"),
+        ("key sk-T3Blbk", "key sk-T3Blbk", "key [SECRET_1]"),
+        ("see postgres://app:s3cr", "see postgres://app:s3cr", "see [SECRET_1]"),
+    ] {
+        for (end, expect) in [(End::Whole, whole), (End::CutShort, cut)] {
+            let mut masker = Masker::new();
+            let mut scanner = Scanner::new(&rules, &policy);
+            let mut out = String::new();
+            scanner.push(text, &mut masker, &mut out);
+            scanner.finish(&mut masker, end, &mut out);
+            assert_eq!(out, expect, "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_stream_discards_what_was_held() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let mut masker = Masker::new();
+    let mut scanner = Scanner::new(&rules, &policy);
+    let mut out = String::new();
+    scanner.push("write to alice@corp", &mut masker, &mut out);
+    assert_eq!((out.as_str(), scanner.held()), ("write to ", 10));
+    assert_eq!(scanner.discard(), 10);
+    scanner.finish(&mut masker, End::Whole, &mut out);
+    assert_eq!(out, "write to ");
+}
+
+#[test]
+fn an_answer_may_repeat_what_its_request_carried() {
+    let specs = Rules::builtin_specs();
+    let rules = Arc::new(Rules::compile(&specs).expect("built-in rules compile"));
+    let profile = Profile::builtin("chat").expect("is built in");
+    let request = rules.policy_of(&profile, Direction::Request);
+    let answer = Arc::new(rules.policy_of(&profile, Direction::Answer));
+    let mut masker = Masker::new();
+    let mut found = Vec::new();
+    let text = "I am alice@corp.com";
+    rules.scan(&request, text, &mut found);
+    masker.note("messages[0].content", &found[0], &text[found[0].span.clone()]);
+    let mut scanner = Scanner::new(&rules, &answer);
+    let mut out = String::new();
+    scanner.push("Hello Alice@corp.com, ask bob@corp.com.", &mut masker, &mut out);
+    scanner.finish(&mut masker, End::Whole, &mut out);
+    assert_eq!(out, "Hello Alice@corp.com, ask [EMAIL_1].");
+}

@@ -1,0 +1,200 @@
+//! The one automaton that reads every unit: says where something may begin.
+//!
+//! Bit-parallel Shift-And over short patterns of byte sets, ten buckets of patterns at once. Ten bits, a lane, stand for "the
+//! last k+1 units fit the first k+1 sets of a pattern in this bucket"; six lanes are one word:
+//!
+//! ```text
+//!   state' = ((state << 10) | enabled) & table[unit]
+//! ```
+//!
+//! Three operations and one load per unit that waits for nothing else, whatever the number of rules; the state to carry from
+//! one piece of a text to the next is this one word. Patterns in one bucket blur into each other, so a hit is a question, not
+//! an answer; and the lanes that are alive at the end of a piece say how far back an unfinished pattern can reach.
+
+/// Buckets, and so bits in a lane.
+pub(super) const BUCKETS: u32 = 10;
+/// Lanes, and so units that a pattern can look at.
+pub(super) const LANES: usize = 6;
+
+/// A set of units.
+pub(super) type Set = [bool; 256];
+
+/// What is looked for in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Bucket {
+    /// `@`
+    Email = 0,
+    /// A digit after none, and two more characters of a number.
+    Number = 1,
+    /// A colon between hex digits or colons.
+    Ipv6 = 2,
+    /// Two letters and two digits after a border.
+    Iban = 3,
+    /// Prefixes of keys, by length.
+    Short = 4,
+    Middle = 5,
+    Long = 6,
+    /// Names that secrets are assigned to.
+    Name = 7,
+    /// The first units of users' patterns, after the unit before them.
+    Pattern = 8,
+}
+
+impl Bucket {
+    pub(super) const ALL: [Bucket; 9] = [
+        Bucket::Email,
+        Bucket::Number,
+        Bucket::Ipv6,
+        Bucket::Iban,
+        Bucket::Short,
+        Bucket::Middle,
+        Bucket::Long,
+        Bucket::Name,
+        Bucket::Pattern,
+    ];
+
+    /// Whether the first unit of the bucket's patterns stands before what is found.
+    const fn has_lead(self) -> bool {
+        matches!(self, Bucket::Number | Bucket::Iban | Bucket::Pattern)
+    }
+
+    const fn bit(self) -> u64 {
+        1 << self as u64
+    }
+}
+
+/// The buckets that a policy looks at, and those in which it holds back what is unfinished.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Watch {
+    enabled: u64,
+    pub(super) accept: u64,
+    held: u64,
+}
+
+/// The compiled patterns.
+#[derive(Debug)]
+pub(super) struct Triggers {
+    table: Box<[u64; 256]>,
+    /// Units of a bucket's patterns; 0: none.
+    lengths: [u8; BUCKETS as usize],
+}
+
+impl Triggers {
+    pub(super) fn new() -> Triggers {
+        Triggers { table: Box::new([0; 256]), lengths: [0; BUCKETS as usize] }
+    }
+
+    /// Adds a pattern. All patterns of a bucket have the same length; longer ones are cut.
+    pub(super) fn add(&mut self, bucket: Bucket, sets: &[Set]) {
+        let length = &mut self.lengths[bucket as usize];
+        if *length == 0 {
+            *length = sets.len().min(LANES) as u8;
+        }
+        debug_assert!(sets.len() >= usize::from(*length), "a pattern is as long as its bucket's");
+        for (lane, set) in sets.iter().take(usize::from(*length)).enumerate() {
+            for (unit, _) in set.iter().enumerate().filter(|(_, inside)| **inside) {
+                self.table[unit] |= bucket.bit() << (lane as u32 * BUCKETS);
+            }
+        }
+    }
+
+    pub(super) fn len(&self, bucket: Bucket) -> usize {
+        usize::from(self.lengths[bucket as usize])
+    }
+
+    /// What to watch, given for each bucket whether it is looked at and whether it holds back.
+    pub(super) fn watch(&self, of: impl Fn(Bucket) -> (bool, bool)) -> Watch {
+        let mut watch = Watch::default();
+        for bucket in Bucket::ALL {
+            let length = self.lengths[bucket as usize];
+            let (enabled, holds) = of(bucket);
+            if length == 0 || !enabled {
+                continue;
+            }
+            watch.enabled |= bucket.bit();
+            watch.accept |= bucket.bit() << (u32::from(length - 1) * BUCKETS);
+            if holds {
+                let lanes = 0..u32::from(length - 1);
+                watch.held |= lanes.fold(0, |bits, lane| bits | bucket.bit() << (lane * BUCKETS));
+            }
+        }
+        watch
+    }
+
+    /// The state before a text: as after a space.
+    pub(super) fn start(&self, watch: Watch) -> u64 {
+        self.step(0, b' ', watch)
+    }
+
+    #[inline(always)]
+    pub(super) fn step(&self, state: u64, unit: u8, watch: Watch) -> u64 {
+        ((state << BUCKETS) | watch.enabled) & self.table[usize::from(unit)]
+    }
+
+    /// The buckets in which a pattern is complete.
+    pub(super) fn hits(&self, state: u64, watch: Watch) -> impl Iterator<Item = Bucket> {
+        let done = state & watch.accept;
+        Bucket::ALL.into_iter().filter(move |bucket| {
+            let lane = u32::from(self.lengths[*bucket as usize].saturating_sub(1));
+            done & (bucket.bit() << (lane * BUCKETS)) != 0
+        })
+    }
+
+    /// How many of the last units belong to an unfinished pattern of a bucket that holds back.
+    pub(super) fn unfinished(&self, state: u64, watch: Watch, bucket: Bucket) -> usize {
+        let alive = state & watch.held;
+        let lanes = (0..LANES).rev().find(|lane| alive & (bucket.bit() << (*lane as u32 * BUCKETS)) != 0);
+        lanes.map_or(0, |lane| lane + 1 - usize::from(bucket.has_lead()))
+    }
+}
+
+/// The set of units for which `inside` holds.
+pub(super) fn set(inside: impl Fn(u8) -> bool) -> Set {
+    std::array::from_fn(|unit| inside(unit as u8))
+}
+
+/// One set per character of a literal.
+pub(super) fn literal(text: &str, ignore_case: bool) -> Vec<Set> {
+    let same = |a: u8, b: u8| if ignore_case { a.eq_ignore_ascii_case(&b) } else { a == b };
+    text.bytes().map(|byte| set(|unit| same(unit, byte))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hits(triggers: &Triggers, text: &str) -> Vec<(usize, Bucket)> {
+        let watch = triggers.watch(|_| (true, true));
+        let mut state = triggers.start(watch);
+        let mut found = Vec::new();
+        for (at, unit) in text.bytes().enumerate() {
+            state = triggers.step(state, unit, watch);
+            found.extend(triggers.hits(state, watch).map(|bucket| (at, bucket)));
+        }
+        found
+    }
+
+    #[test]
+    fn patterns_are_found_at_their_last_unit() {
+        let mut triggers = Triggers::new();
+        triggers.add(Bucket::Short, &literal("sk-", false));
+        triggers.add(Bucket::Name, &literal("token", true));
+        triggers.add(Bucket::Email, &literal("@", false));
+        assert_eq!(
+            hits(&triggers, "a@ sk- SK- ToKen ssk-"),
+            [(1, Bucket::Email), (5, Bucket::Short), (15, Bucket::Name), (20, Bucket::Short)]
+        );
+    }
+
+    #[test]
+    fn unfinished_patterns_are_counted_from_their_first_unit() {
+        let mut triggers = Triggers::new();
+        triggers.add(Bucket::Long, &literal("github", false));
+        let watch = triggers.watch(|_| (true, true));
+        for (text, expect) in [("", 0), ("gi", 2), ("a gith", 4), ("gitg", 1), ("github", 0), ("gitx", 0)] {
+            let state = text.bytes().fold(triggers.start(watch), |s, unit| triggers.step(s, unit, watch));
+            assert_eq!(triggers.unfinished(state, watch, Bucket::Long), expect, "{text}");
+        }
+    }
+}
