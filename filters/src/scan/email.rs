@@ -12,6 +12,9 @@ pub(super) const MAX_IDEOGRAPHS: usize = 4;
 
 const TOP_LEVEL: &str = include_str!("../../../conf/rules/tlds.txt");
 
+/// Those that attributes and files are hardly ever called.
+const GENERIC: [&[u8]; 5] = [b"com", b"net", b"org", b"edu", b"gov"];
+
 /// Names of top-level domains, sorted.
 #[derive(Debug)]
 pub(super) struct TopLevel(Vec<&'static str>);
@@ -25,14 +28,19 @@ impl TopLevel {
     }
 
     fn contains(&self, label: &[u8]) -> bool {
-        if label.iter().any(|b| *b >= 0x80) {
+        if label.iter().any(|b| *b >= 0x80) && !label[0].is_ascii() {
             return label.iter().all(|b| !b.is_ascii_digit());
         }
-        let mut lower = [0; 24];
+        let mut lower = [0; 63];
         let Some(lower) = lower.get_mut(..label.len()) else { return false };
         lower.copy_from_slice(label);
         lower.make_ascii_lowercase();
-        lower.starts_with(b"xn--") || self.0.binary_search_by(|name| name.as_bytes().cmp(lower)).is_ok()
+        // `alice@corp.comand`: the next word begins at once.
+        let glued =
+            [&b"com"[..], b"net", b"org", b"edu", b"gov"].iter().any(|known| lower.starts_with(known));
+        glued
+            || lower.starts_with(b"xn--")
+            || self.0.binary_search_by(|name| name.as_bytes().cmp(lower)).is_ok()
     }
 }
 
@@ -68,13 +76,12 @@ pub(super) fn address(text: &[u8], next: Option<u8>, top: &TopLevel) -> Option<(
         if top.contains(&domain[last + 1..end]) && domain_name(&domain[..end]) {
             break;
         }
-        // `alice@corp.com.Then`: a sentence that begins at once.
+        // `alice@corp.com.then`: a sentence that begins at once, or a file of that name.
         end = last;
-        if !domain[end + 1..].first().is_some_and(u8::is_ascii_uppercase) {
-            return None;
-        }
     }
-    let call = end == whole && len == domain.len() && matches!(next, Some(b'(' | b'['));
+    // `a@b.to(…)` is a product of matrices, not `alice@corp.com(work)`.
+    let method = end == whole && len == domain.len() && next == Some(b'(');
+    let call = method && !GENERIC.iter().any(|name| domain[..end].ends_with(name));
     (!call && !version(&domain[..end])).then_some((from, at + 1 + end))
 }
 
@@ -129,6 +136,8 @@ mod tests {
             ("alice@corp.com.", Some("alice@corp.com")),
             ("alice@corp.com.Then", Some("alice@corp.com")),
             ("a@163.com", Some("a@163.com")),
+            ("alice@corp.comand", Some("alice@corp.comand")),
+            ("alice@corp.com.then", Some("alice@corp.com")),
             ("a@xn--p1ai.xn--p1ai", Some("a@xn--p1ai.xn--p1ai")),
             ("lodash@4.17.21", None),
             ("react@18.0.0-rc.app", None),

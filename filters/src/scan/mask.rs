@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::{Action, Direction, Found};
 
 /// What the replaced value was written as.
@@ -82,17 +84,14 @@ impl Masker {
             action: found.action,
             count: 1,
         };
-        // Kept in order: what was found first depends on how the pieces of several texts arrived.
-        let order = |f: &Finding| {
-            f.direction
-                .cmp(&finding.direction)
-                .then_with(|| f.location.cmp(&finding.location))
-                .then_with(|| f.rule.cmp(&finding.rule))
-                .then(f.action.cmp(&finding.action))
-        };
-        match self.findings.binary_search_by(order) {
-            Ok(at) => self.findings[at].count = self.findings[at].count.saturating_add(1),
-            Err(at) => self.findings.insert(at, finding),
+        // Within a place in order: what was found first there depends on how its text was cut.
+        let here = |f: &Finding| f.direction == finding.direction && f.location == finding.location;
+        let first = self.findings.iter().position(here).unwrap_or(self.findings.len());
+        let len = self.findings[first..].iter().take_while(|f| here(f)).count();
+        let order = |f: &Finding| f.rule.cmp(&finding.rule).then(f.action.cmp(&finding.action));
+        match self.findings[first..first + len].binary_search_by(order) {
+            Ok(at) => self.findings[first + at].count = self.findings[first + at].count.saturating_add(1),
+            Err(at) => self.findings.insert(first + at, finding),
         }
     }
 
@@ -107,12 +106,16 @@ impl Masker {
     }
 }
 
-/// The same for two spellings of one value: case, separators and whatever follows a committed key's prefix are left out.
+/// The same for two spellings of one value: case and compatibility forms, what prints nothing, separators of numbers, and
+/// whatever follows a committed key's prefix are left out.
 fn canonical(found: &Found, value: &str) -> String {
     let value = value.get(..found.identity).unwrap_or(value);
-    value
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '\u{200b}'))
-        .collect::<String>()
-        .to_lowercase()
+    let folded = value
+        .nfkc()
+        .filter(|c| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}'));
+    let mut folded: String = folded.flat_map(char::to_lowercase).collect();
+    if !folded.contains(['@', '.', ':', '_', '/']) {
+        folded.retain(|c| !matches!(c, ' ' | '-' | '(' | ')' | '\u{2010}'..='\u{2013}'));
+    }
+    folded
 }

@@ -12,9 +12,11 @@ use super::{Action, Direction, Policy, Profile, RuleSpec, Severity, Switches};
 
 mod compile;
 mod examples;
+mod starts;
 mod words;
 
 pub(super) use super::spec::Detector;
+pub(super) use starts::{Opens, Start, Starts};
 pub(super) use words::{Context, Words};
 
 /// A rule's place in its [`Rules`].
@@ -74,26 +76,6 @@ pub(super) struct KeyForm {
     pub(super) label: bool,
 }
 
-/// What begins at a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Opens {
-    Key,
-    Jwt,
-    Pem,
-    Url,
-    Assignment,
-}
-
-/// A prefix that triggers.
-#[derive(Debug)]
-pub(super) struct Start {
-    pub(super) bucket: Bucket,
-    /// Index in `Rules::keys`.
-    pub(super) key: u16,
-    pub(super) rule: RuleId,
-    pub(super) opens: Opens,
-}
-
 /// All rules with their automata. Shared in an `Arc`.
 #[derive(Debug)]
 pub struct Rules {
@@ -104,7 +86,7 @@ pub struct Rules {
     pub(super) fold: Fold,
     pub(super) top_level: TopLevel,
     pub(super) keys: Vec<KeyForm>,
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Starts,
     pub(super) automata: Vec<Automaton>,
     /// Rule of each automaton.
     pub(super) patterns: Vec<RuleId>,
@@ -182,7 +164,7 @@ impl Rules {
         let mut beginnings: Vec<u64> = held
             .flat_map(|start| {
                 let prefix = &self.keys[usize::from(start.key)].prefix;
-                (1..prefix.len().min(LANES)).map(|len| packed(&prefix[..len]))
+                (1..prefix.len().min(LANES - 1)).map(|len| packed(&prefix[..len]))
             })
             .collect();
         beginnings.sort_unstable();

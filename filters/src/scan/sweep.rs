@@ -15,6 +15,7 @@
 use super::machine::{Machine, Rest, Step, Swallowed, Text, in_context};
 use super::number::{Judge, Number};
 use super::rules::{Found, RuleId, Rules};
+use super::trigger::Triggers;
 use super::units::View;
 use super::{End, Policy};
 
@@ -224,7 +225,7 @@ impl Sweep {
 
     #[inline(never)]
     fn hits(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, state: u64, at: usize) {
-        for bucket in rules.triggers.hits(state, policy.watch) {
+        for bucket in Triggers::hits(state, policy.watch) {
             self.open_at(bucket, rules, policy, view, at);
         }
     }

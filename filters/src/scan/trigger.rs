@@ -1,10 +1,10 @@
 //! The one automaton that reads every unit: says where something may begin.
 //!
-//! Bit-parallel Shift-And over short patterns of byte sets, ten buckets of patterns at once. Ten bits, a lane, stand for "the
-//! last k+1 units fit the first k+1 sets of a pattern in this bucket"; six lanes are one word:
+//! Bit-parallel Shift-And over short patterns of byte sets, twelve buckets of patterns at once. Twelve bits, a lane, stand for
+//! "the last k+1 units fit the first k+1 sets of a pattern in this bucket"; five lanes are one word:
 //!
 //! ```text
-//!   state' = ((state << 10) | enabled) & table[unit]
+//!   state' = ((state << 12) | enabled) & table[unit]
 //! ```
 //!
 //! Three operations and one load per unit that waits for nothing else, whatever the number of rules; the state to carry from
@@ -12,9 +12,9 @@
 //! an answer; and the lanes that are alive at the end of a piece say how far back an unfinished pattern can reach.
 
 /// Buckets, and so bits in a lane.
-pub(super) const BUCKETS: u32 = 10;
+pub(super) const BUCKETS: u32 = 12;
 /// Lanes, and so units that a pattern can look at.
-pub(super) const LANES: usize = 6;
+pub(super) const LANES: usize = 5;
 
 /// A set of units.
 pub(super) type Set = [bool; 256];
@@ -31,32 +31,41 @@ pub(super) enum Bucket {
     Ipv6 = 2,
     /// Two letters and two digits after a border.
     Iban = 3,
-    /// Prefixes of keys, by length.
+    /// Prefixes of keys after a border: those of three characters, the others in five buckets of like ones.
     Short = 4,
-    Middle = 5,
-    Long = 6,
+    Prefix0 = 5,
+    Prefix1 = 6,
+    Prefix2 = 7,
+    Prefix3 = 8,
+    Prefix4 = 9,
     /// Names that secrets are assigned to.
-    Name = 7,
+    Name = 10,
     /// The first units of users' patterns, after the unit before them.
-    Pattern = 8,
+    Pattern = 11,
 }
 
 impl Bucket {
-    pub(super) const ALL: [Bucket; 9] = [
+    pub(super) const ALL: [Bucket; BUCKETS as usize] = [
         Bucket::Email,
         Bucket::Number,
         Bucket::Ipv6,
         Bucket::Iban,
         Bucket::Short,
-        Bucket::Middle,
-        Bucket::Long,
+        Bucket::Prefix0,
+        Bucket::Prefix1,
+        Bucket::Prefix2,
+        Bucket::Prefix3,
+        Bucket::Prefix4,
         Bucket::Name,
         Bucket::Pattern,
     ];
+    /// Those of prefixes longer than three characters.
+    pub(super) const PREFIXES: [Bucket; 5] =
+        [Bucket::Prefix0, Bucket::Prefix1, Bucket::Prefix2, Bucket::Prefix3, Bucket::Prefix4];
 
     /// Whether the first unit of the bucket's patterns stands before what is found.
     const fn has_lead(self) -> bool {
-        matches!(self, Bucket::Number | Bucket::Iban | Bucket::Pattern)
+        !matches!(self, Bucket::Email | Bucket::Ipv6 | Bucket::Name)
     }
 
     const fn bit(self) -> u64 {
@@ -99,6 +108,21 @@ impl Triggers {
         }
     }
 
+    /// The bucket of prefixes that a pattern blurs least: in which the sets of all lanes together let the fewest texts through.
+    pub(super) fn nearest(&self, sets: &[Set]) -> Bucket {
+        let let_through = |bucket: Bucket, also: bool| -> f64 {
+            let lanes = sets.iter().enumerate().map(|(lane, set)| {
+                let bit = bucket.bit() << ((lane + 1) as u32 * BUCKETS);
+                let inside = |unit: usize| self.table[unit] & bit != 0 || also && set[unit];
+                (0..256).filter(|unit| inside(*unit)).count() as f64
+            });
+            lanes.product()
+        };
+        let cost = |bucket: &Bucket| let_through(*bucket, true) - let_through(*bucket, false);
+        let cheapest = Bucket::PREFIXES.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        cheapest.unwrap_or(Bucket::Prefix0)
+    }
+
     pub(super) fn len(&self, bucket: Bucket) -> usize {
         usize::from(self.lengths[bucket as usize])
     }
@@ -133,11 +157,14 @@ impl Triggers {
     }
 
     /// The buckets in which a pattern is complete.
-    pub(super) fn hits(&self, state: u64, watch: Watch) -> impl Iterator<Item = Bucket> {
-        let done = state & watch.accept;
-        Bucket::ALL.into_iter().filter(move |bucket| {
-            let lane = u32::from(self.lengths[*bucket as usize].saturating_sub(1));
-            done & (bucket.bit() << (lane * BUCKETS)) != 0
+    #[inline]
+    pub(super) fn hits(state: u64, watch: Watch) -> impl Iterator<Item = Bucket> {
+        // Each bucket has one accepting bit, whose place in its lane is the bucket's.
+        let mut done = state & watch.accept;
+        std::iter::from_fn(move || {
+            let bit = done.checked_ilog2()?;
+            done &= !(1 << bit);
+            Some(Bucket::ALL[(bit % BUCKETS) as usize])
         })
     }
 
@@ -164,13 +191,18 @@ pub(super) fn literal(text: &str, ignore_case: bool) -> Vec<Set> {
 mod tests {
     use super::*;
 
+    /// A literal after a border.
+    fn prefixed(text: &str) -> Vec<Set> {
+        std::iter::once(set(|unit| !unit.is_ascii_alphanumeric())).chain(literal(text, false)).collect()
+    }
+
     fn hits(triggers: &Triggers, text: &str) -> Vec<(usize, Bucket)> {
         let watch = triggers.watch(|_| (true, true));
         let mut state = triggers.start(watch);
         let mut found = Vec::new();
         for (at, unit) in text.bytes().enumerate() {
             state = triggers.step(state, unit, watch);
-            found.extend(triggers.hits(state, watch).map(|bucket| (at, bucket)));
+            found.extend(Triggers::hits(state, watch).map(|bucket| (at, bucket)));
         }
         found
     }
@@ -178,23 +210,23 @@ mod tests {
     #[test]
     fn patterns_are_found_at_their_last_unit() {
         let mut triggers = Triggers::new();
-        triggers.add(Bucket::Short, &literal("sk-", false));
+        triggers.add(Bucket::Short, &prefixed("sk-"));
         triggers.add(Bucket::Name, &literal("token", true));
         triggers.add(Bucket::Email, &literal("@", false));
         assert_eq!(
             hits(&triggers, "a@ sk- SK- ToKen ssk-"),
-            [(1, Bucket::Email), (5, Bucket::Short), (15, Bucket::Name), (20, Bucket::Short)]
+            [(1, Bucket::Email), (5, Bucket::Short), (15, Bucket::Name)]
         );
     }
 
     #[test]
     fn unfinished_patterns_are_counted_from_their_first_unit() {
         let mut triggers = Triggers::new();
-        triggers.add(Bucket::Long, &literal("github", false));
+        triggers.add(Bucket::Prefix0, &prefixed("gith"));
         let watch = triggers.watch(|_| (true, true));
-        for (text, expect) in [("", 0), ("gi", 2), ("a gith", 4), ("gitg", 1), ("github", 0), ("gitx", 0)] {
+        for (text, expect) in [("", 0), ("gi", 2), ("a git", 3), ("ggi", 0), ("gith", 0), ("gitx", 0)] {
             let state = text.bytes().fold(triggers.start(watch), |s, unit| triggers.step(s, unit, watch));
-            assert_eq!(triggers.unfinished(state, watch, Bucket::Long), expect, "{text}");
+            assert_eq!(triggers.unfinished(state, watch, Bucket::Prefix0), expect, "{text}");
         }
     }
 }

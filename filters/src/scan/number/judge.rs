@@ -253,7 +253,9 @@ impl Case<'_> {
 
     fn card(&self) -> Option<Verdict> {
         let first = self.first;
-        if self.number.plus || self.len(first) < 4 || self.left() == Side::Joined {
+        // A sign, not a hyphen: `[-4111111111111111]`, but not `blk_-4111111111111111`.
+        let signed = first == 0 && matches!(self.number.before, [b'-', far] if !is_word(far) && far != b'-');
+        if self.number.plus || self.len(first) < 4 || self.left() == Side::Joined && !signed {
             return None;
         }
         if self.len(first) >= 12 {

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Words};
+use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Starts, Words};
 use crate::scan::email::{self, TopLevel};
 use crate::scan::machine::{self, MAX_IPV6};
 use crate::scan::number::WINDOW;
 use crate::scan::spec::{Body, Validator};
 use crate::scan::trigger::{self, Bucket, LANES, Set, Triggers};
-use crate::scan::units::{Fold, is_word};
+use crate::scan::units::{Fold, LETTER, is_word};
 use crate::scan::{RuleSpec, check};
 
 /// Rules that fit in an id.
@@ -16,7 +16,9 @@ const MAX_RULES: usize = 4096;
 /// Prefixes and names of all rules.
 const MAX_STARTS: usize = 16_384;
 /// Units of a name that trigger.
-const NAME: usize = 5;
+const NAME: usize = LANES;
+/// Units of a prefix that trigger, after the one before it.
+const PREFIX: usize = LANES - 1;
 
 pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
     let mut rules = Rules {
@@ -27,7 +29,7 @@ pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
         fold: Fold::new(),
         top_level: TopLevel::new(),
         keys: Vec::new(),
-        starts: Vec::new(),
+        starts: Starts::default(),
         automata: Vec::new(),
         patterns: Vec::new(),
     };
@@ -159,17 +161,21 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
         return Err(format!("there are more than {MAX_STARTS} prefixes in all: remove some"));
     }
     let name = opens == Opens::Assignment;
-    let (bucket, len) = match text.len() {
-        _ if name => (Bucket::Name, NAME),
+    let (bucket, shown) = match text.len() {
+        len if name => (Bucket::Name, len.min(NAME)),
         3 => (Bucket::Short, 3),
-        4 | 5 => (Bucket::Middle, 4),
-        _ => (Bucket::Long, LANES),
+        _ => (rules.triggers.nearest(&trigger::literal(&text[..PREFIX], false)), PREFIX),
     };
-    let mut sets = trigger::literal(&text[..len.min(text.len())], name);
-    sets.resize(len, [true; 256]);
+    let mut sets = trigger::literal(&text[..shown], name);
+    if name {
+        sets.resize(NAME, [true; 256]);
+    } else {
+        sets.insert(0, trigger::set(|unit| !unit.is_ascii_alphanumeric() && unit != LETTER));
+    }
     rules.triggers.add(bucket, &sets);
     rules.keys.push(form);
-    rules.starts.push(Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens });
+    let start = Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens };
+    rules.starts.add(start, text[..shown].as_bytes());
     Ok(())
 }
 

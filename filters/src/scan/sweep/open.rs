@@ -28,9 +28,9 @@ impl Sweep {
             Bucket::Ipv6 => self.open_ipv6(rules, policy, view, at),
             Bucket::Iban => self.open_iban(rules, policy, view, at),
             Bucket::Pattern => self.open_patterns(rules, policy, view, at),
-            Bucket::Short | Bucket::Middle | Bucket::Long | Bucket::Name => {
-                self.open_prefixed(bucket, rules, policy, view, at);
-            }
+            Bucket::Name => self.open_prefixed(&[LANES, 4, 3], LANES, rules, policy, view, at),
+            Bucket::Short => self.open_prefixed(&[3], 3, rules, policy, view, at),
+            _ => self.open_prefixed(&[LANES - 1], LANES - 1, rules, policy, view, at),
         }
     }
 
@@ -99,27 +99,26 @@ impl Sweep {
         }
     }
 
-    fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
-        let len = rules.triggers.len(bucket);
-        let mut units = [0; LANES];
-        let Some(start) = units_back(view, at, len - 1) else { return };
-        let mut reading = start;
-        for slot in &mut units[..len] {
-            let Some(unit) = view.next(reading) else { return };
-            *slot = unit.byte;
-            reading = unit.end;
-        }
-        let before = view.prev(start).map(|unit| unit.byte);
-        for opens in
-            rules.starts.iter().filter(|opens| opens.bucket == bucket && policy.looks_for(opens.rule))
-        {
+    /// Opens what begins with the first units, as many as one of `lens`, of the `read` ones that a trigger has read.
+    fn open_prefixed(
+        &mut self,
+        lens: &[usize],
+        read: usize,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+        at: usize,
+    ) {
+        let Some((start, units)) = last_units(view, at, read) else { return };
+        for opens in lens.iter().flat_map(|len| rules.starts.of(&units[..*len])) {
             let prefix = &rules.keys[usize::from(opens.key)].prefix;
-            let shown = &prefix[..len.min(prefix.len())];
+            let shown = prefix.len().min(read);
             let same = match opens.opens {
-                Opens::Assignment => shown.eq_ignore_ascii_case(&units[..shown.len()]),
-                _ => shown == &units[..shown.len()],
+                Opens::Assignment => prefix[..shown].eq_ignore_ascii_case(&units[..shown]),
+                _ => prefix[..shown] == units[..shown],
             };
-            if same && begins(opens, before) {
+            let before = view.prev(start).map(|unit| unit.byte);
+            if same && policy.looks_for(opens.rule) && begins(opens, before) {
                 self.open_start(opens, rules, policy, view, start);
             }
         }
@@ -191,9 +190,9 @@ impl Sweep {
                 hold(units_back(view, pos, unfinished).unwrap_or(pos), true);
             }
         }
-        let prefixes = [Bucket::Short, Bucket::Middle, Bucket::Long];
+        let prefixes = std::iter::once(Bucket::Short).chain(Bucket::PREFIXES);
         let longest = prefixes.map(|bucket| rules.triggers.unfinished(self.state, policy.watch, bucket));
-        if let Some(longest) = longest.into_iter().max().filter(|longest| *longest > 0) {
+        if let Some(longest) = longest.max().filter(|longest| *longest > 0) {
             hold(unfinished_prefix(policy, view, pos, longest), true);
         }
         if let Some(rule) = rules.detector(Detector::Email).filter(|rule| policy.looks_for(*rule)) {
@@ -254,6 +253,27 @@ fn begins(start: &Start, before: Option<u8>) -> bool {
 
 fn candidate(rule: RuleId, machine: Machine, start: usize, at: usize) -> Candidate {
     Candidate { rule, machine, start: Some(start), anchor: start, at, mark: None }
+}
+
+/// The last units up to the one at `at`, and where they begin.
+#[inline]
+fn last_units(view: &View<'_>, at: usize, count: usize) -> Option<(usize, [u8; LANES])> {
+    let mut units = [0; LANES];
+    let end = at + 1 - view.base;
+    if let Some(raw) = end.checked_sub(count).map(|start| &view.text.as_bytes()[start..end])
+        && raw.is_ascii()
+    {
+        units[..count].copy_from_slice(raw);
+        return Some((at + 1 - count, units));
+    }
+    let start = units_back(view, at, count - 1)?;
+    let mut reading = start;
+    for slot in &mut units[..count] {
+        let unit = view.next(reading)?;
+        *slot = unit.byte;
+        reading = unit.end;
+    }
+    Some((start, units))
 }
 
 /// Raw offset of the unit `count` units before the one at `at`.
