@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tollgate_filters::audit::Sealed;
+use tollgate_proxy::audit::{Abandoned, Spool, SpoolError};
 use tollgate_proxy::telemetry::Metrics;
 use tollgate_sink::Observer;
 use tollgate_store::GapRow;
-use tollgate_proxy::audit::{Abandoned, Spool, SpoolError};
 use tollgate_store::StoreError;
 
 /// The SQLite spool as the audit thread uses it.

@@ -1,0 +1,4 @@
+//! Whole-gateway tests: the real binary as a process of its own, the fake upstream in this one, real sockets between them.
+
+mod harness;
+mod spine;
