@@ -3,6 +3,7 @@
 mod chat;
 mod messages;
 mod plain;
+mod random;
 mod responses;
 
 use std::collections::BTreeMap;

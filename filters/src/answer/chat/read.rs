@@ -109,7 +109,8 @@ impl Chunk {
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
             self.error = matches!(value, Value::String(_));
-            return walk.finish(&value);
+            walk.finish(&value)?;
+            return walk.end();
         }
         let mut last_end = None;
         while let Some(key) = walk.key()? {

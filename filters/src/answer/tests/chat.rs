@@ -421,8 +421,10 @@ fn broken_streams_never_end_cleanly() {
             assert!(content || !got.content && got.text.is_empty(), "{input}");
             assert!(!got.text.contains("[DONE]"));
         }
-        let malformed = format!("{}data: {{not json}}\n\n", truncated(&whole[..1]));
-        assert_eq!(kind(&run(&options, Form::Events, &malformed)), Some(FaultKind::Malformed));
+        for data in ["{not json}", "1} trailing", "{} {}", "{\"choices\":[}"] {
+            let malformed = format!("{}data: {data}\n\n", truncated(&whole[..1]));
+            assert_eq!(kind(&run(&options, Form::Events, &malformed)), Some(FaultKind::Malformed), "{data}");
+        }
         let large = Options { max_event: 64, ..copy(&options) };
         assert_eq!(kind(&run(&large, Form::Events, &stream(&whole))), Some(FaultKind::TooLarge));
         for error in [
