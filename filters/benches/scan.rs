@@ -17,7 +17,12 @@ fn main() {
     let profile = std::env::args().nth(1).filter(|name| Profile::NAMES.contains(&name.as_str()));
     let profile = Profile::builtin(profile.as_deref().unwrap_or("strict")).expect("is built in");
     let policy = Arc::new(rules.policy_of(&profile, Direction::Answer));
-    println!("profile {}, {} rules, {} KiB a text, best of {ROUNDS}", profile.name, rules.infos().count(), SIZE >> 10);
+    println!(
+        "profile {}, {} rules, {} KiB a text, best of {ROUNDS}",
+        profile.name,
+        rules.infos().count(),
+        SIZE >> 10
+    );
     println!("{:10} {:>9} {:>9} {:>9} {:>9} {:>9}", "MB/s", "whole", "one push", "64 B", "4 B", "findings");
     for (name, text) in texts() {
         let mut found = Vec::new();
@@ -88,7 +93,14 @@ fn texts() -> Vec<(&'static str, String)> {
         tonight… ❤️\n";
     let log = "2024-05-14T09:21:07.341Z INFO  worker[2217] request 8f14e45f-ceea-4a7b-9c51-3d2f1a0b7c66 done status=200 \
         bytes=18231 in 12.4ms (queue 0.3ms)\n";
-    [("english", english), ("code", code), ("json", json), ("chinese", chinese), ("emoji", emoji), ("log", log)]
-        .map(|(name, seed)| (name, seed.repeat(SIZE / seed.len() + 1)))
-        .into()
+    [
+        ("english", english),
+        ("code", code),
+        ("json", json),
+        ("chinese", chinese),
+        ("emoji", emoji),
+        ("log", log),
+    ]
+    .map(|(name, seed)| (name, seed.repeat(SIZE / seed.len() + 1)))
+    .into()
 }

@@ -525,3 +525,63 @@ fn the_callers_model_name_can_be_written_back() {
         assert!(said.data.is_string() || said.data["model"] == "house", "{:?}", said.data);
     }
 }
+
+#[test]
+fn what_only_records_changes_nothing() {
+    let options = Options { guard: guard(|_| Action::Log), ..Options::new(Api::Chat) };
+    for field in ["content", "reasoning"] {
+        let input = stream(&mail_in(field, 3));
+        let got = run(&options, Form::Events, &input);
+        assert_eq!((got.text.as_str(), got.findings), (&*input, 1));
+    }
+}
+
+#[test]
+fn what_may_leave_leaves_with_its_delta() {
+    let mut pipeline = Pipeline::new(masking(Api::Chat), Masker::new());
+    pipeline.begin(Form::Events);
+    let mut all = String::new();
+    for (text, sent) in [
+        ("Good morning, ", "Good morning, "),
+        ("it is nice ", "Good morning, it is nice "),
+        ("to see ", "Good morning, it is nice to see "),
+    ] {
+        let mut out = Vec::new();
+        let event = sse(&[&delta(0, &format!("{{\"content\":\"{text}\"}}"))]);
+        assert_eq!(pipeline.push(event.as_bytes(), &mut out), Step::More);
+        all.push_str(std::str::from_utf8(&out).expect("UTF-8"));
+        assert_eq!(lanes(&events(&all))[".choices[0].delta.content"], sent);
+        assert_eq!(pipeline.held(), 0);
+    }
+    let held = sse(&[&delta(0, &format!("{{\"content\":\"{}\"}}", &MAIL[..10]))]);
+    let mut out = Vec::new();
+    assert_eq!(pipeline.push(held.as_bytes(), &mut out), Step::More);
+    assert!(out.is_empty(), "an event whose text is all held is dropped");
+    assert_eq!((pipeline.held(), pipeline.deltas_held()), (10, 1));
+    let with_more = chunk(r#"{"index":0,"delta":{"content":"x"},"finish_reason":null,"vendor_field":1}"#);
+    assert_eq!(pipeline.push(sse(&[&with_more]).as_bytes(), &mut out), Step::More);
+    let kept = events(std::str::from_utf8(&out).expect("UTF-8"));
+    assert_eq!(
+        (&kept[0].data["choices"][0]["vendor_field"], &kept[0].data["choices"][0]["delta"]["content"]),
+        (&1.into(), &"".into())
+    );
+}
+
+#[test]
+fn a_text_cut_short_gives_nothing_of_a_value_away() {
+    for reason in ["length", "stop"] {
+        let mut input = mail_in("content", 4);
+        let text = format!("Write to {}", &MAIL[..MAIL.len() - 4]);
+        input.truncate(1);
+        input.extend(pieces(&text, 4).iter().map(|piece| delta(0, &format!("{{\"content\":\"{piece}\"}}"))));
+        input.push(finish(0, reason));
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+        let said = lane(&got, ".choices[0].delta.content");
+        if reason == "length" {
+            assert_eq!(said, "Write to [EMAIL_1]");
+            assert_no_leak(&got.text, &MAIL[..MAIL.len() - 4]);
+        } else {
+            assert_eq!(said, text, "whole, it is no address");
+        }
+    }
+}

@@ -281,4 +281,7 @@ fn a_text_cut_short_gives_nothing_of_a_value_away() {
     assert_eq!((got.step.clone(), got.reason.as_deref()), (Step::Done, Some("max_tokens")));
     let kinds = kinds(&got);
     assert_eq!(kinds[kinds.len() - 3..], ["content_block_stop", "message_delta", "message_stop"]);
+    assert_eq!(lane(&got, 0, "text"), "Write to [EMAIL_1]");
+    let whole = message(vec![text_block(0, &text, 5)], "end_turn");
+    assert_eq!(lane(&run(&masking(Api::Messages), Form::Events, &stream(&whole)), 0, "text"), text);
 }

@@ -176,6 +176,8 @@ fn what_is_cut_short_is_cut_alike() {
     assert_eq!(got.step, Step::Done);
     numbers(&got);
     let masked = joined(&got, "response.output_text");
+    assert_eq!(masked, "Write to [EMAIL_1]");
+    assert_eq!(joined(&got, "response.reasoning_summary_text"), text, "that item was whole");
     assert_eq!(find(&got, "response.output_text.done")["text"], json!(masked));
     let output = &find(&got, "response.incomplete")["response"]["output"];
     assert_eq!(output[1]["content"][0]["text"], json!(masked));
