@@ -77,7 +77,7 @@ pub fn successor_waits(socket: &Path) -> bool {
 
 /// Runs until the process is told to stop and everything has been drained. Does not return while requests are in flight.
 pub fn run(
-    gateway: Gateway,
+    gateway: &Gateway,
     settings: &Settings,
     certificates: &HashMap<SocketAddr, Certificates>,
     stopping: Stopping,

@@ -226,7 +226,7 @@ impl Process {
             "serving"
         );
         signals::notify_ready();
-        server::run(gateway, &settings, &certificates, Box::pin(signals::stopping(way)));
+        server::run(&gateway, &settings, &certificates, Box::pin(signals::stopping(way)));
         ExitCode::SUCCESS
     }
 }

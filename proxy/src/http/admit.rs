@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::{Content, Model, Route};
 use crate::guard::{Policies, Subject};
 use crate::limits::{Ask, Refused};
+use crate::runtime::Runtime;
 use crate::upstream::{Plan, Want};
 
 /// Lanes of one answer, at most.
@@ -55,12 +56,7 @@ pub(crate) async fn admit(
 
     let subject = Subject { caller: &caller, model: &call.model, team: team.as_deref() };
     let policies = runtime.guard.policies(subject);
-    let mut masker = Masker::new();
-    let screened = if body.len() > SCREEN_INLINE {
-        tokio::task::block_in_place(|| screen(exchange, &call, &body, &policies, &mut masker))
-    } else {
-        screen(exchange, &call, &body, &policies, &mut masker)
-    };
+    let (call, screened, masker) = screen(&runtime, call, &body, &policies).await?;
     note_prompt(exchange, &call, &body, &screened);
     if let Some(rejection) = screened.rejection {
         note_findings(exchange, &masker);
@@ -158,16 +154,30 @@ async fn reserve(
     Ok(())
 }
 
-fn screen(
-    exchange: &Exchange,
-    call: &Call,
+/// Scans the call's texts; a large body on a thread of its own, so that the other requests of this one go on.
+async fn screen(
+    runtime: &Arc<Runtime>,
+    call: Call,
     body: &Bytes,
     policies: &Policies,
-    masker: &mut Masker,
-) -> Screened {
-    let guard = &exchange.runtime.guard;
-    let options = request::Options { show_values: guard.shows_values() };
-    request::screen(call, body, &guard.rules, &policies.request, masker, options)
+) -> Result<(Call, Screened, Masker), Rejection> {
+    let scan = {
+        let (runtime, body, policy) = (Arc::clone(runtime), body.clone(), Arc::clone(&policies.request));
+        move || {
+            let guard = &runtime.guard;
+            let options = request::Options { show_values: guard.shows_values() };
+            let mut masker = Masker::new();
+            let screened = request::screen(&call, &body, &guard.rules, &policy, &mut masker, options);
+            (call, screened, masker)
+        }
+    };
+    if body.len() <= SCREEN_INLINE {
+        return Ok(scan());
+    }
+    tokio::task::spawn_blocking(scan).await.map_err(|error| {
+        tracing::error!(%error, "a scan panicked");
+        Rejection::new(Code::GuardrailFailed, "The request could not be checked, so it was not sent on.")
+    })
 }
 
 /// The prompt's texts as they go upstream, for the audit trail, as its policy says.

@@ -175,7 +175,7 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
     rules.triggers.add(bucket, &sets);
     rules.keys.push(form);
     let start = Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens };
-    rules.starts.add(start, text[..shown].as_bytes());
+    rules.starts.add(start, &text.as_bytes()[..shown]);
     Ok(())
 }
 
