@@ -21,7 +21,7 @@ test: ## All tests: Rust, then the SDKs of Python and Node through a real gatewa
 lint: ## Formatting, clippy, documentation, and the dependency rules of deny.toml
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 	scripts/deny
 
 bench: ## The gateway against a bare Pingora pass-through; results in bench/results
