@@ -8,6 +8,7 @@ mod errors;
 mod finish;
 mod intake;
 mod local;
+mod metadata;
 mod respond;
 mod retry;
 mod route;

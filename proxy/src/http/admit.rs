@@ -17,6 +17,7 @@ use tollgate_filters::verdict::{Code, Rejection};
 use super::ctx::{Exchange, Proxied};
 use super::errors::Stop;
 use super::intake::Next;
+use super::metadata::Serving;
 use super::seam::{Comments, Control, Seam};
 use crate::audit::Full;
 use crate::clock;
@@ -68,7 +69,8 @@ pub(crate) async fn admit(
 
     let plan = plan(exchange, &caller, &call)?;
     let control = control(session, exchange, &call, model, route)?;
-    let pipeline = pipeline(exchange, &call, &policies, masker);
+    let serving = Serving::default();
+    let pipeline = pipeline(exchange, &call, &policies, masker, &serving);
     let home = Seam::wrap(&mut session.downstream_session, body.clone(), Arc::clone(&control));
     let busy = exchange.facts.body_read.map_or(Duration::ZERO, |read| read.elapsed());
     exchange.facts.overhead += busy;
@@ -82,6 +84,7 @@ pub(crate) async fn admit(
         control,
         home: Some(home),
         attempt: None,
+        serving,
         team,
         deaf: false,
         form: answer::Form::Opaque,
@@ -241,7 +244,13 @@ fn control(
     Ok(control)
 }
 
-fn pipeline(exchange: &Exchange, call: &Call, policies: &Policies, masker: Masker) -> Pipeline {
+fn pipeline(
+    exchange: &Exchange,
+    call: &Call,
+    policies: &Policies,
+    masker: Masker,
+    serving: &Serving,
+) -> Pipeline {
     let config = &exchange.runtime.config;
     let guard = (!policies.answer.is_idle()).then(|| answer::Guard {
         rules: Arc::clone(&exchange.runtime.guard.rules),
@@ -256,6 +265,7 @@ fn pipeline(exchange: &Exchange, call: &Call, policies: &Policies, masker: Maske
         max_answer: config.bounds.max_answer,
         keep_text,
         input_estimate: exchange.facts.estimate.input,
+        metadata: serving.metadata(&exchange.runtime, exchange.started),
         ..answer::Options::new(call.api)
     };
     Pipeline::new(options, masker)

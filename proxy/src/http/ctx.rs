@@ -17,6 +17,7 @@ use tollgate_filters::identity::Caller;
 use tollgate_filters::select::Failure;
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
+use super::metadata::Serving;
 use super::seam::{Control, Home};
 use crate::audit::AuditSlot;
 use crate::limits::Reservation;
@@ -80,6 +81,7 @@ pub(crate) struct Proxied {
     pub(crate) control: Arc<Control>,
     pub(crate) home: Option<Home>,
     pub(crate) attempt: Option<Running>,
+    pub(crate) serving: Serving,
     pub(crate) team: Option<Arc<str>>,
     /// The route's own first-byte time, for every target.
     pub(crate) first_byte: Option<Duration>,

@@ -40,6 +40,7 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         let model = exchange.facts.model_label.as_deref().unwrap_or("");
         exchange.live.metrics.failovers.with_label_values(&[model]).inc();
     }
+    proxied.serving.set(&attempt.provider().settings.id, attempt.model(&proxied.call.model));
     let timeouts = attempt.target().timeouts;
     // A plain answer says nothing until it is whole: only the total time and the idle time inside it count.
     let first = proxied.call.stream.then_some(proxied.first_byte.unwrap_or(timeouts.first_byte));
