@@ -227,12 +227,15 @@ impl Pipeline {
         self.over = Some(Step::Done);
     }
 
-    /// What the upstream counted, if it did.
+    /// What the upstream counted for the whole answer, once it has. Counting tokens costs none.
     pub fn usage(&self) -> Option<Usage> {
-        self.core.meter.reported()
+        match self.core.options.api {
+            Api::CountTokens => Some(Usage::default()),
+            _ => self.core.meter.total(),
+        }
     }
 
-    /// What was counted here, for answers that were cut.
+    /// What was counted here, for answers that were cut: never less than the upstream had counted by then.
     pub fn estimate(&self) -> Usage {
         self.core.estimate()
     }

@@ -46,7 +46,8 @@ pub fn write_event(name: Option<&[u8]>, data: &[u8], out: &mut Vec<u8>) {
 pub fn begin_event(name: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
-        out.extend_from_slice(name);
+        // A name read out of JSON may hold what would end its line.
+        out.extend(name.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         out.push(b'\n');
     }
     out.extend_from_slice(b"data: ");
@@ -83,6 +84,7 @@ mod tests {
         };
         assert_eq!(write(None, "{}"), "data: {}\n\n");
         assert_eq!(write(Some("ping"), "{}"), "event: ping\ndata: {}\n\n");
+        assert_eq!(write(Some("a\ndata: b"), "{}"), "event: adata: b\ndata: {}\n\n");
         assert_eq!(write(None, "{\n\"a\":1\r}"), "data: { \"a\":1 }\n\n");
         let mut out = Vec::new();
         write_comment(b" a\nb", &mut out);

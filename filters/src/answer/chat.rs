@@ -8,6 +8,7 @@ use read::Chunk;
 
 use super::core::{Core, Halt, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
+use super::texts::pass_all;
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::json;
@@ -75,9 +76,7 @@ impl Chat {
         if self.chunk.error || event.name == Some(b"error") {
             return Err(Fault::read(data).into());
         }
-        if core.lanes.guarded()
-            && (self.chunk.crowded || !self.chunk.has_choices && self.chunk.usage.is_none())
-        {
+        if core.lanes.guarded() && (self.chunk.odd || !self.chunk.has_choices && self.chunk.usage.is_none()) {
             return Err(Halt::Guard("an event of unknown form"));
         }
         core.splice.clear();
@@ -86,18 +85,15 @@ impl Chat {
             && let Some(counts) = usage.counts
         {
             core.meter.counts = counts;
+            core.meter.complete = self.chunk.choices.is_empty();
             core.meter.raw.clear();
             core.meter.raw.extend_from_slice(&data[usage.value.clone()]);
         }
         if let (Some(model), Some(span)) = (&core.options.model, &self.chunk.model) {
             core.splice.replace_text(span.clone(), model);
         }
-        if self.chunk.choices.is_empty() {
-            self.pass_without_choices(core, data);
-            return Ok(Seen::More);
-        }
         self.remember_envelope(core, text);
-        match self.pass_choices(core, text) {
+        match self.pass_all(core, text) {
             Err(Halt::Blocked) => {
                 self.stop(core, text);
                 Ok(Seen::Stopped)
@@ -123,6 +119,7 @@ impl Chat {
             let raw = std::mem::take(&mut core.meter.raw);
             self.write_usage(core, &raw);
         }
+        core.meter.complete = true;
         core.outlet.commit();
         core.outlet.write(None, |out| out.extend_from_slice(b"[DONE]"));
         Ok(Seen::Last)
@@ -150,6 +147,16 @@ impl Chat {
         } else if usage.counts.is_some() {
             core.splice.replace(usage.value.clone(), b"null");
         }
+    }
+
+    fn pass_all(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        self.current = None;
+        pass_all(core, text, &self.chunk.texts, End::Whole, b"null")?;
+        if self.chunk.choices.is_empty() {
+            self.pass_without_choices(core, text.as_bytes());
+            return Ok(());
+        }
+        self.pass_choices(core, text)
     }
 
     fn pass_choices(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {

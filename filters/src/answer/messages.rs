@@ -108,6 +108,7 @@ impl Messages {
                 while let Some(key) = core.lanes.any_open(|_| true) {
                     self.close_block(core, key.index, End::CutShort)?;
                 }
+                core.meter.complete = true;
                 core.outlet.commit();
                 self.pass_on(core, text);
             }

@@ -72,6 +72,7 @@ impl Plain {
             return Err(Halt::Guard("an answer of unknown form"));
         }
         core.meter.counts = whole.counts;
+        core.meter.complete = true;
         Rewrite { whole, text, blocked: false, cut_at: None }.run(core)
     }
 }
@@ -89,6 +90,7 @@ fn end_passed(core: &mut Core, tail: &[u8]) -> Result<Seen, Halt> {
         let mut counts = core.meter.counts;
         if counts.read(&mut walk).is_ok() {
             core.meter.counts = counts;
+            core.meter.complete = true;
         }
     }
     Ok(Seen::Last)
@@ -201,6 +203,7 @@ impl Rewrite<'_> {
             core.ended_with("content_filter");
             match &unit.end {
                 Some(end) => core.splice.replace(end.clone(), b"\"content_filter\""),
+                None if !self.text[unit.span.clone()].starts_with('{') => {}
                 None => {
                     let brace = unit.span.end - 1;
                     core.splice.replace(brace..brace, b",\"finish_reason\":\"content_filter\"");
@@ -219,18 +222,22 @@ impl Rewrite<'_> {
         self.cut_at = Some(from);
     }
 
-    /// Texts that belong to no unit repeat those that do.
+    /// Texts that belong to no unit. Those of a response repeat what its items say.
     fn pass_beside(&mut self, core: &mut Core) -> Result<(), Halt> {
         for piece in &self.whole.texts.pieces[self.whole.beside..] {
-            if self.blocked {
+            let repeats = core.options.api == Api::Responses;
+            if self.blocked && repeats {
                 core.splice.replace_text(piece.span.clone(), "");
                 continue;
             }
-            core.lanes.set_quiet(true);
+            core.lanes.set_quiet(repeats);
             let passed = pass_piece(core, self.text, piece, End::Whole);
             core.lanes.set_quiet(false);
             match passed {
                 Ok(_) => {}
+                Err(Halt::Blocked) if piece.kind == Kind::Raw => {
+                    core.splice.replace(piece.span.clone(), b"null")
+                }
                 Err(Halt::Blocked) => core.splice.replace_text(piece.span.clone(), ""),
                 Err(halt) => return Err(halt),
             }

@@ -161,8 +161,11 @@ impl Responses {
             self.close_done(core)?;
         }
         self.pass_texts(core, text)?;
-        if last && let Some(status) = self.read.status.clone() {
-            core.ended_with(&inner(&text[status]));
+        if last {
+            core.meter.complete = self.read.has_usage;
+            if let Some(status) = self.read.status.clone() {
+                core.ended_with(&inner(&text[status]));
+            }
         }
         if !self.is_preamble() {
             core.outlet.commit();

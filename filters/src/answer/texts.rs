@@ -4,16 +4,14 @@ use std::ops::Range;
 
 use super::core::{Core, Halt};
 use super::lanes::{Inside, Passed};
-use crate::json::{self, Invalid, Value, Walk};
+use crate::json::{self, Invalid, Str, Value, Walk};
 use crate::scan::End;
 
-/// Keys whose strings say what something is, or that no eye can read (base64, signatures, encrypted reasoning): not scanned.
-const NO_TEXT: [&str; 26] = [
-    "b64_json",
+/// Keys whose strings say what something is, or that no eye can read (signatures, encrypted reasoning): not scanned.
+const NO_TEXT: [&str; 22] = [
     "call_id",
     "channel",
     "container_id",
-    "data",
     "encrypted_content",
     "encrypted_index",
     "file_id",
@@ -26,8 +24,6 @@ const NO_TEXT: [&str; 26] = [
     "model",
     "obfuscation",
     "object",
-    "partial_image_b64",
-    "result",
     "role",
     "server_label",
     "signature",
@@ -37,9 +33,22 @@ const NO_TEXT: [&str; 26] = [
     "type",
 ];
 
+/// Keys that hold a filter's verdict on a text: names of categories and grades, repeated in every chunk of some providers.
+const VERDICTS: [&str; 3] = ["content_filter_result", "content_filter_results", "prompt_filter_results"];
+
+/// Shortest string that is taken for base64 by its alphabet alone: images, audio, redacted thinking.
+const BASE64: usize = 64;
+
 /// Whether a string under this key is no text.
-pub(super) fn is_no_text(key: &str) -> bool {
-    NO_TEXT.binary_search(&key).is_ok()
+pub(super) fn is_no_text(key: &str, text: Str<'_>) -> bool {
+    let in_alphabet =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
+    match key {
+        "data" | "result" | "b64_json" | "partial_image_b64" => {
+            text.raw().len() >= BASE64 && text.raw().bytes().all(in_alphabet)
+        }
+        _ => NO_TEXT.binary_search(&key).is_ok(),
+    }
 }
 
 /// One text, by its place in what was read.
@@ -102,11 +111,13 @@ impl Texts {
                 walk.finish(&value)?;
                 self.tokens.push(begins..walk.at());
             }
-            ("input", Value::Array | Value::Object) => {
+            ("input" | "arguments", Value::Array | Value::Object) => {
                 walk.finish(&value)?;
                 self.add(begins..walk.at(), Kind::Raw);
             }
-            (_, Value::String(text)) if !is_no_text(key) => {
+            (_, Value::String(text)) if is_no_text(key, text) => {}
+            (_, Value::Array | Value::Object) if VERDICTS.contains(&key) => walk.finish(&value)?,
+            (_, Value::String(text)) => {
                 let kind = match key {
                     "arguments" => Kind::Arguments,
                     "thinking" => Kind::Signed,
@@ -135,15 +146,14 @@ impl Texts {
                 let mut at = 0_usize;
                 while walk.element()? {
                     self.location.push_str(&format!("[{at}]"));
-                    match walk.value()? {
-                        Value::String(text) => self.add(text.span(), Kind::Text),
-                        value => self.collect(walk, value)?,
-                    }
+                    let value = walk.value()?;
+                    self.collect(walk, value)?;
                     self.location.truncate(outside);
                     at += 1;
                 }
             }
-            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
+            Value::String(text) => self.add(text.span(), Kind::Text),
+            Value::Number(_) | Value::Bool(_) | Value::Null => {}
         }
         Ok(())
     }

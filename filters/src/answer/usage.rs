@@ -81,6 +81,8 @@ pub(super) struct Meter {
     pub(super) counts: Counts,
     /// The last `usage` object as it came.
     pub(super) raw: Vec<u8>,
+    /// What was reported is the whole: not a running total, nor what a message begins with.
+    pub(super) complete: bool,
     /// The client has been given usage: once is enough (LangChain adds up whatever it sees).
     pub(super) sent: bool,
     deltas: u64,
@@ -105,6 +107,12 @@ impl Meter {
         self.deltas += (bytes as u64).div_ceil(4);
     }
 
+    /// What the upstream counted for the whole answer.
+    pub(super) fn total(&self) -> Option<Usage> {
+        self.reported().filter(|_| self.complete)
+    }
+
+    /// What it has counted so far.
     pub(super) fn reported(&self) -> Option<Usage> {
         self.counts.usage()
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::answer::core::MAX_DEPTH;
 use crate::answer::lanes::Field;
+use crate::answer::texts::{Texts, is_no_text};
 use crate::answer::usage::Counts;
 use crate::json::{Invalid, Str, Value, Walk};
 
@@ -24,8 +25,10 @@ pub(super) struct Chunk {
     pub(super) other: bool,
     /// Members of deltas that no surface names, each a path.
     pub(super) paths: Vec<Vec<Segment>>,
-    /// There are more such members than can be told apart.
-    pub(super) crowded: bool,
+    /// Texts beside the choices' own: each stands whole in this chunk.
+    pub(super) texts: Texts,
+    /// It has a form in which text cannot be told from the rest, or more members than can be told apart.
+    pub(super) odd: bool,
     path: Vec<Segment>,
 }
 
@@ -80,22 +83,6 @@ const LEGACY: u32 = u32::MAX;
 /// Most paths that are told apart in one answer.
 const MAX_PATHS: usize = 256;
 
-/// Keys in a delta whose strings say what something is, not what the model wrote.
-const NO_TEXT: [&str; 12] = [
-    "role",
-    "id",
-    "type",
-    "object",
-    "format",
-    "signature",
-    "status",
-    "call_id",
-    "data",
-    "mime_type",
-    "encrypted_content",
-    "channel",
-];
-
 impl Chunk {
     /// Reads `data`, forgetting the last chunk.
     pub(super) fn read(&mut self, data: &str) -> Result<(), Invalid> {
@@ -103,7 +90,8 @@ impl Chunk {
         self.slots.clear();
         self.envelope.clear();
         self.path.clear();
-        (self.has_choices, self.error, self.other) = (false, false, false);
+        self.texts.clear();
+        (self.has_choices, self.error, self.other, self.odd) = (false, false, false, false);
         (self.usage, self.model) = (None, None);
         let mut walk = Walk::over(data, MAX_DEPTH)?;
         let value = walk.value()?;
@@ -139,10 +127,7 @@ impl Chunk {
                     self.envelope.push(start..walk.at());
                 }
                 "obfuscation" => walk.finish(&value)?,
-                name => {
-                    walk.finish(&value)?;
-                    self.read_envelope(name, &value, start..walk.at(), begins);
-                }
+                name => self.read_member(&mut walk, name, value, start, begins)?,
             }
             last_end = Some(walk.at());
         }
@@ -154,15 +139,28 @@ impl Chunk {
         walk.end()
     }
 
-    fn read_envelope(&mut self, name: &str, value: &Value<'_>, member: Range<usize>, begins: usize) {
+    fn read_member(
+        &mut self,
+        walk: &mut Walk<'_>,
+        name: &str,
+        value: Value<'_>,
+        start: usize,
+        begins: usize,
+    ) -> Result<(), Invalid> {
         match name {
-            "model" => {
-                self.model = Some(begins..member.end);
-                self.envelope.push(member);
+            "id" | "created" | "model" | "system_fingerprint" | "service_tier" => {
+                walk.finish(&value)?;
+                if name == "model" {
+                    self.model = Some(begins..walk.at());
+                }
+                self.envelope.push(start..walk.at());
             }
-            "id" | "created" | "system_fingerprint" | "service_tier" => self.envelope.push(member),
-            _ => self.other |= !matches!(value, Value::Null),
+            _ => {
+                self.other |= !matches!(value, Value::Null);
+                self.texts.collect_member(walk, name, value, begins)?;
+            }
         }
+        Ok(())
     }
 
     fn read_usage(
@@ -190,6 +188,7 @@ impl Chunk {
         let mut choice = Choice { slots: self.slots.len()..self.slots.len(), ..Choice::default() };
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
+            self.odd = true;
             return walk.finish(&value);
         }
         while let Some(key) = walk.key()? {
@@ -199,15 +198,15 @@ impl Chunk {
                 ("index", Value::Number(number)) => choice.index = number.parse().unwrap_or(0),
                 ("finish_reason", Value::String(text)) => choice.finish = Some(text.span()),
                 ("text", Value::String(text)) => self.add(Field::Text, 0, text),
-                ("delta", Value::Object) => self.read_delta(walk, &mut choice)?,
+                ("delta" | "message", Value::Object) => self.read_delta(walk, &mut choice)?,
                 ("logprobs" | "token_ids", Value::Object | Value::Array) => {
                     walk.finish(&value)?;
                     choice.tokens.push(begins..walk.at());
                 }
                 (_, Value::Null) => {}
-                _ => {
+                (name, value) => {
                     choice.other = true;
-                    walk.finish(&value)?;
+                    self.texts.collect_member(walk, name, value, begins)?;
                 }
             }
         }
@@ -255,6 +254,7 @@ impl Chunk {
         let first = self.slots.len();
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
+            self.odd = true;
             return walk.finish(&value);
         }
         let (mut sub, mut id) = (position, None);
@@ -264,7 +264,7 @@ impl Chunk {
                 ("index", Value::Number(number)) => sub = number.parse().unwrap_or(position),
                 ("id", Value::String(text)) if !text.raw().is_empty() => id = Some(text.span()),
                 ("function", Value::Object) => {
-                    choice.calls |= self.read_function(walk, Field::ToolArguments, 0)?;
+                    choice.calls |= self.read_function(walk, Field::ToolArguments, position)?;
                 }
                 ("type", Value::String(_)) | (_, Value::Null) => {}
                 (name, value) => {
@@ -296,6 +296,7 @@ impl Chunk {
     fn read_function(&mut self, walk: &mut Walk<'_>, arguments: Field, sub: u32) -> Result<bool, Invalid> {
         let mut named = false;
         while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("name", Value::String(text)) => {
@@ -303,7 +304,7 @@ impl Chunk {
                     self.add(Field::Name, sub, text);
                 }
                 ("arguments", Value::String(text)) => self.add(arguments, sub, text),
-                _ => walk.finish(&value)?,
+                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
             }
         }
         Ok(named)
@@ -314,7 +315,7 @@ impl Chunk {
         match value {
             Value::String(text) => {
                 if let Some(Segment::Key(name)) = self.path.last()
-                    && NO_TEXT.contains(&&**name)
+                    && is_no_text(name, text)
                 {
                     return Ok(());
                 }
@@ -325,7 +326,7 @@ impl Chunk {
                         self.paths.len() - 1
                     }
                     None => {
-                        self.crowded = true;
+                        self.odd = true;
                         return Ok(());
                     }
                 };

@@ -10,7 +10,7 @@ use crate::json;
 impl Chat {
     /// Takes over the members that every chunk repeats from the first that has choices: Azure's very first has no id.
     pub(super) fn remember_envelope(&mut self, core: &Core, text: &str) {
-        if !self.envelope.is_empty() {
+        if !self.envelope.is_empty() || self.chunk.choices.is_empty() {
             return;
         }
         for member in &self.chunk.envelope {

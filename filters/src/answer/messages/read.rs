@@ -74,7 +74,7 @@ impl Read {
                 ("stop_reason", Value::String(text)) => self.stop_reason = Some(text.span()),
                 // It is one of the caller's own.
                 ("stop_sequence", Value::String(_)) => {}
-                (name, Value::String(text)) if !is_no_text(name) => {
+                (name, Value::String(text)) if !is_no_text(name, text) => {
                     self.fields.push(Field { name: name.to_owned(), span: text.span() });
                 }
                 (name, value) => self.texts.collect_member(walk, name, value, begins)?,

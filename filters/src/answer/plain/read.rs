@@ -79,6 +79,8 @@ impl Whole {
                     whole.has_metadata = true;
                     walk.finish(&value)?;
                 }
+                // The rest of a response repeats the request; beside choices anything may stand.
+                (name, value) if list == "choices" => apart.collect_member(&mut walk, name, value, begins)?,
                 (_, value) => walk.finish(&value)?,
             }
         }
@@ -98,7 +100,7 @@ impl Whole {
             let value = walk.value()?;
             match value {
                 Value::Object => self.read_unit(walk, api, &mut unit)?,
-                value => walk.finish(&value)?,
+                value => self.texts.collect(walk, value)?,
             }
             unit.span = start..walk.at();
             unit.pieces = first..self.texts.pieces.len();
@@ -120,11 +122,7 @@ impl Whole {
                     unit.end = Some(begins..walk.at());
                 }
                 ("message", Value::Object) if choices => self.read_message(walk, unit)?,
-                ("text" | "logprobs" | "token_ids", value) if choices => {
-                    let name = key.decode();
-                    self.texts.collect_member(walk, &name, value, begins)?;
-                }
-                (_, value) if choices => walk.finish(&value)?,
+                (name, value) if choices => self.texts.collect_member(walk, name, value, begins)?,
                 ("type", Value::String(text)) => unit.kind.push_str(&text.decode()),
                 ("status", Value::String(text)) => unit.end = Some(text.span()),
                 (name, value) => self.texts.collect_member(walk, name, value, begins)?,

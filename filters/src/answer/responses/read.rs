@@ -31,7 +31,7 @@ pub(super) struct Read {
     pub(super) response: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
     pub(super) error: bool,
-    /// The text of `item`, `part` or member strings is empty: nothing has been said yet.
+    /// The response says what it cost.
     pub(super) has_usage: bool,
 }
 

@@ -585,3 +585,47 @@ fn a_text_cut_short_gives_nothing_of_a_value_away() {
         }
     }
 }
+
+#[test]
+fn no_corner_of_a_chunk_is_left_out() {
+    let corners = [
+        delta(
+            0,
+            &format!(
+                r#"{{"tool_calls":[{{"index":0,"id":"a","function":{{"name":"f","arguments":{{"to":"{MAIL}"}}}}}}]}}"#
+            ),
+        ),
+        delta(
+            0,
+            &format!(
+                r#"{{"tool_calls":[{{"index":0,"function":{{"description":"{MAIL}"}},"extra":["{MAIL}"]}}]}}"#
+            ),
+        ),
+        delta(0, &format!(r#"{{"content":[{{"type":"text","text":"{MAIL}"}}]}}"#)),
+        delta(0, &format!(r#"{{"data":"{MAIL}"}}"#)),
+        chunk(&format!(r#"{{"index":0,"message":{{"role":"assistant","content":"{MAIL}"}}}}"#)),
+        chunk(&format!(r#"{{"index":0,"delta":{{}},"notes":[{{"about":"{MAIL}"}}]}}"#)),
+        chunk(r#"{"index":0,"delta":{}}"#).replacen(
+            "\"choices\"",
+            &format!("\"citations\":[\"{MAIL}\"],\"choices\""),
+            1,
+        ),
+    ];
+    for corner in corners {
+        let input = [delta(0, r#"{"role":"assistant","content":""}"#), corner.clone(), finish(0, "stop")];
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+        assert_eq!(got.step, Step::Done, "{corner}");
+        assert!(got.text.contains("[EMAIL_1]"), "{corner}");
+        assert_no_leak(&got.text, MAIL);
+        let got = run(&blocking(Api::Chat), Form::Events, &stream(&input));
+        assert_eq!(got.step, Step::Blocked, "{corner}");
+        assert_no_leak(&got.text, MAIL);
+    }
+    for odd in
+        [format!(r#"{{"choices":["{MAIL}"]}}"#), format!(r#"{{"text":"{MAIL}"}}"#), format!("\"{MAIL}\"")]
+    {
+        let got = run(&masking(Api::Chat), Form::Events, &sse(&[&odd]));
+        assert!(matches!(got.step, Step::GuardFailed(_) | Step::UpstreamFailed(_)), "{odd}");
+        assert_eq!(got.text, "");
+    }
+}

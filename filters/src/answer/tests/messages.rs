@@ -250,6 +250,11 @@ fn broken_streams_and_errors() {
         }
         let without_last = run(&options, Form::Events, &stream(&whole[..whole.len() - 1]));
         assert_eq!(without_last.text, run(&options, Form::Events, &stream(&whole)).text);
+        assert_eq!(
+            run(&options, Form::Events, &stream(&whole[..5])).usage,
+            None,
+            "one output token is no total"
+        );
         let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
         for before in [0, 1, 2, 3] {
             let mut events: Vec<&str> = whole[..before].iter().map(String::as_str).collect();

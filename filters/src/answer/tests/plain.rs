@@ -223,7 +223,7 @@ fn embeddings_pass_through_and_tell_their_usage() {
         (&*body, &Step::Done, Some(8))
     );
     let counted = run(&masking(Api::CountTokens), Form::Plain, r#"{"input_tokens":12}"#);
-    assert_eq!((counted.text.as_str(), counted.usage), (r#"{"input_tokens":12}"#, None));
+    assert_eq!((counted.text.as_str(), counted.usage), (r#"{"input_tokens":12}"#, Some(Usage::default())));
     let opaque = run(&masking(Api::Chat), Form::Opaque, "anything at all");
     assert_eq!((opaque.text.as_str(), &opaque.step), ("anything at all", &Step::Done));
 }
@@ -246,4 +246,34 @@ fn metadata_is_inserted_where_there_is_none() {
     assert_eq!((&answer["metadata"], &answer["model"]), (&json!({"cost_usd": 5}), &json!("house")));
     let own = chat(&json!("Hello"), &json!({})).replacen('{', r#"{"metadata":{"x":1},"#, 1);
     assert_eq!(run(&own)["metadata"], json!({"x": 1}));
+}
+
+#[test]
+fn no_corner_of_an_answer_is_left_out() {
+    let corners = [
+        json!({"choices": [{"index": 0, "message": {"content": [{"type": "text", "text": MAIL}]}, "finish_reason": "stop"}]}),
+        json!({"choices": [{"index": 0, "message": {"tool_calls": [{"function": {"name": "f", "arguments": {"to": MAIL}}}]}}]}),
+        json!({"choices": [{"index": 0, "message": {"data": MAIL, "thinking": "x"}, "notes": [MAIL]}]}),
+        json!({"choices": [{"index": 0, "message": MAIL}]}),
+        json!({"choices": [MAIL]}),
+        json!({"choices": [{"index": 0, "message": {"content": "x"}}], "citations": [{"url": MAIL}]}),
+    ];
+    for corner in corners {
+        for options in [masking(Api::Chat), blocking(Api::Chat)] {
+            let got = run(&options, Form::Plain, &corner.to_string());
+            assert!(matches!(got.step, Step::Done | Step::Blocked), "{corner}: {:?}", got.step);
+            no_leak(&got);
+            let _ = parse(&got);
+        }
+    }
+    let thinking =
+        json!({"choices": [{"index": 0, "message": {"thinking": MAIL, "content": "x"}}]}).to_string();
+    let got = run(&masking(Api::Chat), Form::Plain, &thinking);
+    no_leak(&got);
+    assert_eq!(got.step, Step::Blocked);
+    let image = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODk=";
+    let body =
+        json!({"choices": [{"index": 0, "message": {"images": [{"b64_json": image, "data": image}]}}]})
+            .to_string();
+    assert_eq!(run(&masking(Api::Chat), Form::Plain, &body).text, body);
 }
