@@ -32,7 +32,7 @@ pub(crate) async fn read(
     }
     let expects = session.req_header().headers.get("expect");
     if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.downstream_session.write_continue_response().await?;
+        write_continue(session).await?;
     }
     let late = || {
         let message = format!(
@@ -46,13 +46,26 @@ pub(crate) async fn read(
         .unwrap_or_else(|_| Err(late()))
 }
 
+/// Pingora turns keep-alive off when it writes any header, this one too, before the body is read: turned on again where it was.
+async fn write_continue(session: &mut Session) -> Result<(), Stop> {
+    let kept = match &*session.downstream_session {
+        ServerSession::H1(http1) => http1.will_keepalive(),
+        _ => false,
+    };
+    session.downstream_session.write_continue_response().await?;
+    if let (true, ServerSession::H1(http1)) = (kept, &mut *session.downstream_session) {
+        http1.respect_keepalive();
+    }
+    Ok(())
+}
+
 async fn read_all(
     session: &mut Session,
     bounds: &Bounds,
     permit: &mut BodyPermit,
     declared: Option<u64>,
 ) -> Result<Bytes, Stop> {
-    let Some(first) = session.downstream_session.read_request_body().await? else {
+    let Some(first) = read_piece(session).await? else {
         return Ok(Bytes::new());
     };
     let whole = declared.is_some_and(|declared| declared == first.len() as u64);
@@ -67,9 +80,20 @@ async fn read_all(
         }
         permit.grow_to(body.len() + piece.len(), bounds.max_bodies)?;
         body.extend_from_slice(&piece);
-        next = session.downstream_session.read_request_body().await?;
+        next = read_piece(session).await?;
     }
     Ok(body.freeze())
+}
+
+/// The next piece. Broken chunks (RFC 9112 section 7.1) get an answer; a connection that is gone does not.
+async fn read_piece(session: &mut Session) -> Result<Option<Bytes>, Stop> {
+    session.downstream_session.read_request_body().await.map_err(|error| {
+        if error.etype().as_str() != "InvalidChunk" {
+            return Stop::Broken(error);
+        }
+        let message = "The chunks of the request body are malformed. Send them as RFC 9112 section 7.1 says, or send Content-Length.";
+        Rejection::new(Code::InvalidRequest, message).into()
+    })
 }
 
 /// Before an early answer: reads the rest of the body away, for a bounded time, or closes the connection after the answer.
