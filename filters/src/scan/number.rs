@@ -18,6 +18,9 @@ pub(super) const WINDOW: usize = 64;
 const MAX_RAW: usize = 6 * WINDOW;
 /// Digits past which a group is no part of anything.
 const MAX_DIGITS: u8 = 20;
+/// Digits and groups below which nothing is anything: seven digits, or `1.1.1.1`.
+const SHORT: usize = 7;
+const MANY: usize = 4;
 const MAX_GROUPS: usize = WINDOW / 2 + 4;
 /// Digits of a telephone extension.
 const MAX_EXTENSION: u8 = 7;
@@ -136,6 +139,35 @@ impl Number {
         self.after = [b'0'; 2];
         self.at = digit;
         self.phase = Phase::Gap([0; 3], 0);
+    }
+
+    /// Reads over a token that is too short for anything, as most numbers are, without looking at its groups. The same as
+    /// `begin` and `run` would do, or nothing: false.
+    pub(super) fn skip_short(&mut self, view: &View<'_>, digit: usize) -> bool {
+        let bytes = &view.text.as_bytes()[..view.end - view.base];
+        let (mut at, mut digits, mut groups) = (digit - view.base, 0, 1);
+        loop {
+            let Some(byte) = bytes.get(at) else { return false };
+            match (byte, bytes.get(at + 1)) {
+                (b'0'..=b'9', _) => digits += 1,
+                (b'-' | b'.' | b' ' | b'/', Some(b'0'..=b'9')) => groups += 1,
+                (b'-' | b'.' | b' ' | b'/', Some(after)) if !after.is_ascii() || begins_gap(&[*after]) => {
+                    return false;
+                }
+                (b'-' | b'.' | b' ' | b'/', Some(_)) => {
+                    at += 1;
+                    break;
+                }
+                (b'-' | b'.' | b' ' | b'/' | b'(' | b')', _) | (0x80.., _) => return false,
+                _ => break,
+            }
+            if digits == SHORT || groups == MANY {
+                return false;
+            }
+            at += 1;
+        }
+        (self.at, self.ended) = (view.base + at, true);
+        true
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -309,8 +341,7 @@ impl Number {
 
     fn decide_all(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
         let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
-        // Nothing shorter than `1.1.1.1` or seven digits is anything.
-        if digits < 7 && self.groups.len() - self.first < 4 {
+        if digits < SHORT && self.groups.len() - self.first < MANY {
             self.first = self.groups.len();
             return;
         }

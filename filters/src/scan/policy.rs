@@ -12,15 +12,31 @@ pub struct Switches {
     pub echo: bool,
 }
 
+/// The strongest action of the rules that reach back over a run of characters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runs {
+    pub(super) email: Action,
+    pub(super) ipv6: Action,
+    pub(super) number: Action,
+}
+
+/// What the sweep looks for and holds back under a policy.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    pub(super) watch: Watch,
+    /// Beginnings of the prefixes of rules that act, packed and sorted.
+    pub(super) beginnings: Vec<u64>,
+    pub(super) runs: Runs,
+}
+
 /// Resolved actions, indexed by rule. Built once per config and scope, shared by every request it applies to.
 #[derive(Debug, Clone)]
 pub struct Policy {
     direction: Direction,
     actions: Vec<Action>,
     switches: Switches,
-    pub(super) watch: Watch,
-    /// Beginnings of the prefixes of rules that act, packed and sorted.
-    pub(super) beginnings: Vec<u64>,
+    idle: bool,
+    pub(super) reach: Reach,
 }
 
 impl Policy {
@@ -28,10 +44,10 @@ impl Policy {
         direction: Direction,
         actions: Vec<Action>,
         switches: Switches,
-        watch: Watch,
-        beginnings: Vec<u64>,
+        reach: Reach,
     ) -> Policy {
-        Policy { direction, actions, switches, watch, beginnings }
+        let idle = actions.iter().all(|action| *action == Action::Off);
+        Policy { direction, actions, switches, idle, reach }
     }
 
     pub(super) fn looks_for(&self, rule: RuleId) -> bool {
@@ -49,7 +65,7 @@ impl Policy {
 
     /// Whether every rule is off: nothing needs to be scanned.
     pub fn is_idle(&self) -> bool {
-        self.actions.iter().all(|action| *action == Action::Off)
+        self.idle
     }
 
     /// Which way the texts go that this policy is for.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::email::TopLevel;
 use super::machine::Automaton;
+use super::policy::{Reach, Runs};
 use super::sweep::{Sweep, Whole};
 use super::trigger::{Bucket, LANES, Set, Triggers};
 use super::units::{Fold, View};
@@ -81,7 +82,7 @@ pub(super) struct KeyForm {
 pub struct Rules {
     infos: Vec<RuleInfo>,
     specs: Vec<Compiled>,
-    detectors: Vec<(Detector, RuleId)>,
+    detectors: [Option<RuleId>; Detector::COUNT],
     pub(super) triggers: Triggers,
     pub(super) fold: Fold,
     pub(super) top_level: TopLevel,
@@ -100,6 +101,9 @@ struct Compiled {
     /// Whether a match needs a word for it.
     needs_context: bool,
 }
+
+/// Detectors that share the reading of numbers.
+const NUMBERS: [Detector; 4] = [Detector::Ipv4, Detector::Ssn, Detector::Card, Detector::Phone];
 
 /// The rule files that are built in.
 const BUILTIN: [&str; 2] =
@@ -157,9 +161,27 @@ impl Rules {
             let holds = strongest.acts() && !matches!(bucket, Bucket::Name | Bucket::Email | Bucket::Ipv6);
             (strongest != Action::Off, holds)
         });
+        let beginnings = self.beginnings(&actions);
+        let strongest = |detectors: &[Detector]| {
+            let actions = detectors
+                .iter()
+                .filter_map(|detector| self.detector(*detector))
+                .map(|rule| actions[rule.index()]);
+            actions.max().unwrap_or(Action::Off)
+        };
+        let runs = Runs {
+            email: strongest(&[Detector::Email]),
+            ipv6: strongest(&[Detector::Ipv6]),
+            number: strongest(&NUMBERS),
+        };
+        Policy::new(direction, actions, switches, Reach { watch, beginnings, runs })
+    }
+
+    /// Beginnings of the prefixes of rules that act: what a text may end with and become a finding.
+    fn beginnings(&self, actions: &[Action]) -> Vec<u64> {
         let held = self.starts.iter().filter(|start| {
-            let label = self.keys[usize::from(start.key)].label;
-            actions[start.rule.index()].acts() && start.bucket != Bucket::Name && !label
+            let label = self.keys[usize::from(start.key)].label || start.opens == Opens::Assignment;
+            actions[start.rule.index()].acts() && !label
         });
         let mut beginnings: Vec<u64> = held
             .flat_map(|start| {
@@ -169,7 +191,7 @@ impl Rules {
             .collect();
         beginnings.sort_unstable();
         beginnings.dedup();
-        Policy::new(direction, actions, switches, watch, beginnings)
+        beginnings
     }
 
     /// The policy of a profile as it stands.
@@ -203,14 +225,14 @@ impl Rules {
     }
 
     pub(super) fn detector(&self, detector: Detector) -> Option<RuleId> {
-        self.detectors.iter().find(|(known, _)| *known == detector).map(|(_, rule)| *rule)
+        self.detectors[detector as usize]
     }
 
     /// The rules that a bucket's hits are asked for.
     fn rules_of(&self, bucket: Bucket) -> impl Iterator<Item = RuleId> {
         let detectors: &[Detector] = match bucket {
             Bucket::Email => &[Detector::Email],
-            Bucket::Number => &[Detector::Ipv4, Detector::Ssn, Detector::Card, Detector::Phone],
+            Bucket::Number => &NUMBERS,
             Bucket::Ipv6 => &[Detector::Ipv6],
             Bucket::Iban => &[Detector::Iban],
             _ => &[],

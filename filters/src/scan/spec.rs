@@ -72,6 +72,10 @@ pub enum Detector {
     Assignment,
 }
 
+impl Detector {
+    pub(super) const COUNT: usize = Detector::Assignment as usize + 1;
+}
+
 /// The run of characters after a key's prefix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -164,7 +164,7 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn new(rules: &Rules, policy: &Policy) -> Sweep {
         Sweep {
-            state: rules.triggers.start(policy.watch),
+            state: rules.triggers.start(policy.reach.watch),
             pos: 0,
             open: Vec::new(),
             decided: Vec::new(),
@@ -188,7 +188,7 @@ impl Sweep {
     pub(super) fn advance(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
         self.resume(rules, policy, view);
         let bytes = &view.text.as_bytes()[..view.end - view.base];
-        let (watch, triggers) = (policy.watch, &rules.triggers);
+        let (watch, triggers) = (policy.reach.watch, &rules.triggers);
         let mut at = self.pos - view.base;
         let mut state = self.state;
         while at < bytes.len() {
@@ -225,7 +225,7 @@ impl Sweep {
 
     #[inline(never)]
     fn hits(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, state: u64, at: usize) {
-        for bucket in Triggers::hits(state, policy.watch) {
+        for bucket in Triggers::hits(state, policy.reach.watch) {
             self.open_at(bucket, rules, policy, view, at);
         }
     }

@@ -171,6 +171,9 @@ impl Triggers {
     /// How many of the last units belong to an unfinished pattern of a bucket that holds back.
     pub(super) fn unfinished(&self, state: u64, watch: Watch, bucket: Bucket) -> usize {
         let alive = state & watch.held;
+        if alive == 0 {
+            return 0;
+        }
         let lanes = (0..LANES).rev().find(|lane| alive & (bucket.bit() << (*lane as u32 * BUCKETS)) != 0);
         lanes.map_or(0, |lane| lane + 1 - usize::from(bucket.has_lead()))
     }

@@ -101,7 +101,17 @@ impl<'a> View<'a> {
     }
 
     /// The last unit before `at`. Too many characters that print nothing are a unit themselves, a border.
+    #[inline]
     pub(super) fn prev(&self, at: usize) -> Option<Unit> {
+        let last = (at - self.base).checked_sub(1)?;
+        let byte = self.text.as_bytes()[last];
+        if byte < 0x80 {
+            return Some(Unit { byte, start: at - 1, end: at });
+        }
+        self.prev_wide(at)
+    }
+
+    fn prev_wide(&self, at: usize) -> Option<Unit> {
         let mut end = at;
         for (skipped, c) in self.text[..at - self.base].chars().rev().enumerate() {
             let start = end - c.len_utf8();

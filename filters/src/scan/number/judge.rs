@@ -436,7 +436,7 @@ impl Case<'_> {
     /// A number in a national form, by what is said of it: it begins with 0 or is in several groups.
     fn national(&self) -> Option<usize> {
         let number = self.number;
-        if self.left() == Side::Joined || self.context(Detector::Phone) != Context::For {
+        if self.left() == Side::Joined {
             return None;
         }
         let starts_zero = number.digits_of(self.first, self.first).first() == Some(&b'0');
@@ -453,6 +453,6 @@ impl Case<'_> {
                 best = Some(last);
             }
         }
-        best
+        best.filter(|_| self.context(Detector::Phone) == Context::For)
     }
 }

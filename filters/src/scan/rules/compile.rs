@@ -24,7 +24,7 @@ pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
     let mut rules = Rules {
         infos: Vec::new(),
         specs: Vec::new(),
-        detectors: Vec::new(),
+        detectors: [None; Detector::COUNT],
         triggers: Triggers::new(),
         fold: Fold::new(),
         top_level: TopLevel::new(),
@@ -89,10 +89,9 @@ fn add_detector(
     spec: &RuleSpec,
     detector: Detector,
 ) -> Result<usize, String> {
-    if rules.detector(detector).is_some() {
+    if rules.detectors[detector as usize].replace(rule).is_some() {
         return Err("another rule has the same detector: remove one".into());
     }
-    rules.detectors.push((detector, rule));
     let opens = match detector {
         Detector::Jwt => Opens::Jwt,
         Detector::Pem => Opens::Pem,
@@ -162,14 +161,12 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
     }
     let name = opens == Opens::Assignment;
     let (bucket, shown) = match text.len() {
-        len if name => (Bucket::Name, len.min(NAME)),
+        NAME.. if name => (Bucket::Name, NAME),
         3 => (Bucket::Short, 3),
-        _ => (rules.triggers.nearest(&trigger::literal(&text[..PREFIX], false)), PREFIX),
+        _ => (rules.triggers.nearest(&trigger::literal(&text[..PREFIX], name)), PREFIX),
     };
     let mut sets = trigger::literal(&text[..shown], name);
-    if name {
-        sets.resize(NAME, [true; 256]);
-    } else {
+    if bucket != Bucket::Name {
         sets.insert(0, trigger::set(|unit| !unit.is_ascii_alphanumeric() && unit != LETTER));
     }
     rules.triggers.add(bucket, &sets);

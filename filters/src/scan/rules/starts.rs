@@ -38,7 +38,7 @@ const FILTER_BITS: u32 = 14;
 impl Starts {
     /// Adds a start whose trigger reads `shown`, letters of either case.
     pub(super) fn add(&mut self, start: Start, shown: &[u8]) {
-        let key = packed(&shown.to_ascii_lowercase());
+        let key = key(shown);
         self.filter.resize(1 << (FILTER_BITS - 6), 0);
         let bit = bit(key);
         self.filter[bit >> 6] |= 1 << (bit & 63);
@@ -56,19 +56,41 @@ impl Starts {
         self.all.len()
     }
 
+    /// Whether the last `len` bytes before `end` can be what a trigger reads; false means they are not.
+    #[inline]
+    pub(in crate::scan) fn may_end(&self, text: &[u8], end: usize, len: usize) -> bool {
+        let Some(word) = text[..end].last_chunk::<8>() else { return true };
+        let word = u64::from_be_bytes(*word) & (u64::MAX >> (64 - 8 * len));
+        word & 0x8080_8080_8080_8080 != 0 || self.may(word | LOWER >> (64 - 8 * len))
+    }
+
+    #[inline]
+    fn may(&self, key: u64) -> bool {
+        let bit = bit(key);
+        self.filter.get(bit >> 6).is_some_and(|word| word >> (bit & 63) & 1 == 1)
+    }
+
     /// The starts whose trigger reads these units.
     #[inline]
     pub(in crate::scan) fn of(&self, units: &[u8]) -> impl Iterator<Item = &Start> {
-        let key = units.iter().fold(0, |packed, unit| packed << 8 | u64::from(unit.to_ascii_lowercase()));
-        let bit = bit(key);
-        let known = self.filter.get(bit >> 6).is_some_and(|word| word >> (bit & 63) & 1 == 1);
-        let first =
-            if known { self.index.partition_point(|(other, _)| *other < key) } else { self.index.len() };
+        let key = key(units);
+        let first = if self.may(key) {
+            self.index.partition_point(|(other, _)| *other < key)
+        } else {
+            self.index.len()
+        };
         self.index[first..]
             .iter()
             .take_while(move |(other, _)| *other == key)
             .map(|(_, at)| &self.all[usize::from(*at)])
     }
+}
+
+/// Makes letters lower case, and mixes up a few marks, which does no harm.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+
+fn key(units: &[u8]) -> u64 {
+    packed(units) | LOWER >> (64 - 8 * units.len())
 }
 
 fn bit(key: u64) -> usize {

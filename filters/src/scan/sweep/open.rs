@@ -7,10 +7,7 @@ use crate::scan::number::{Judge, lead};
 use crate::scan::rules::{Detector, Opens, RuleId, Rules, Start};
 use crate::scan::trigger::{Bucket, LANES};
 use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
-use crate::scan::{Policy, email};
-
-/// Rules that reach back from their trigger.
-const NUMBERS: [Detector; 4] = [Detector::Ipv4, Detector::Ssn, Detector::Card, Detector::Phone];
+use crate::scan::{Action, Policy, email};
 
 impl Sweep {
     /// Asks a bucket's rules whether something begins; its pattern is complete with the unit at `at`.
@@ -28,9 +25,9 @@ impl Sweep {
             Bucket::Ipv6 => self.open_ipv6(rules, policy, view, at),
             Bucket::Iban => self.open_iban(rules, policy, view, at),
             Bucket::Pattern => self.open_patterns(rules, policy, view, at),
-            Bucket::Name => self.open_prefixed(&[LANES, 4, 3], LANES, rules, policy, view, at),
-            Bucket::Short => self.open_prefixed(&[3], 3, rules, policy, view, at),
-            _ => self.open_prefixed(&[LANES - 1], LANES - 1, rules, policy, view, at),
+            Bucket::Name => self.open_prefixed(LANES, rules, policy, view, at),
+            Bucket::Short => self.open_prefixed(3, rules, policy, view, at),
+            _ => self.open_prefixed(LANES - 1, rules, policy, view, at),
         }
     }
 
@@ -53,6 +50,9 @@ impl Sweep {
             return;
         }
         let floor = self.number.at;
+        if self.number.skip_short(view, digit) {
+            return;
+        }
         self.number.begin(view, digit, floor);
         self.number.run(view, &mut Judge { rules, policy, decided: &mut self.decided });
     }
@@ -99,23 +99,17 @@ impl Sweep {
         }
     }
 
-    /// Opens what begins with the first units, as many as one of `lens`, of the `read` ones that a trigger has read.
-    fn open_prefixed(
-        &mut self,
-        lens: &[usize],
-        read: usize,
-        rules: &Rules,
-        policy: &Policy,
-        view: &View<'_>,
-        at: usize,
-    ) {
+    /// Opens what begins with the `read` units that a trigger has read.
+    fn open_prefixed(&mut self, read: usize, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        if !rules.starts.may_end(view.text.as_bytes(), at + 1 - view.base, read) {
+            return;
+        }
         let Some((start, units)) = last_units(view, at, read) else { return };
-        for opens in lens.iter().flat_map(|len| rules.starts.of(&units[..*len])) {
-            let prefix = &rules.keys[usize::from(opens.key)].prefix;
-            let shown = prefix.len().min(read);
+        for opens in rules.starts.of(&units[..read]) {
+            let prefix = &rules.keys[usize::from(opens.key)].prefix[..read];
             let same = match opens.opens {
-                Opens::Assignment => prefix[..shown].eq_ignore_ascii_case(&units[..shown]),
-                _ => prefix[..shown] == units[..shown],
+                Opens::Assignment => prefix.eq_ignore_ascii_case(&units[..read]),
+                _ => *prefix == units[..read],
             };
             let before = view.prev(start).map(|unit| unit.byte);
             if same && policy.looks_for(opens.rule) && begins(opens, before) {
@@ -172,39 +166,39 @@ impl Sweep {
                 hold(start, policy.acts_on(candidate.rule));
             }
         }
-        let looks = |detector: Detector| rules.detector(detector).map(|rule| policy.action(rule));
-        let strongest = NUMBERS.iter().filter_map(|detector| looks(*detector)).max();
-        if let Some(action) = strongest.filter(|action| *action != crate::scan::Action::Off) {
-            if self.number.is_open() {
-                hold(self.number.hold(), action.acts());
+        let (watch, runs) = (policy.reach.watch, policy.reach.runs);
+        if runs.number != Action::Off {
+            let from = if self.number.is_open() {
+                self.number.hold()
             } else {
-                let unfinished = rules.triggers.unfinished(self.state, policy.watch, Bucket::Number);
-                let digit =
-                    if unfinished == 0 { pos } else { units_back(view, pos, unfinished).unwrap_or(pos) };
-                hold(lead(view, digit.max(self.number.at), self.number.at), action.acts());
-            }
+                let unfinished = rules.triggers.unfinished(self.state, watch, Bucket::Number);
+                let digit = units_back(view, pos, unfinished).unwrap_or(pos);
+                lead(view, digit.max(self.number.at), self.number.at)
+            };
+            hold(from, runs.number.acts());
         }
         for bucket in [Bucket::Iban, Bucket::Pattern] {
-            let unfinished = rules.triggers.unfinished(self.state, policy.watch, bucket);
+            let unfinished = rules.triggers.unfinished(self.state, watch, bucket);
             if unfinished > 0 {
                 hold(units_back(view, pos, unfinished).unwrap_or(pos), true);
             }
         }
         let prefixes = std::iter::once(Bucket::Short).chain(Bucket::PREFIXES);
-        let longest = prefixes.map(|bucket| rules.triggers.unfinished(self.state, policy.watch, bucket));
+        let longest = prefixes.map(|bucket| rules.triggers.unfinished(self.state, watch, bucket));
         if let Some(longest) = longest.max().filter(|longest| *longest > 0) {
             hold(unfinished_prefix(policy, view, pos, longest), true);
         }
-        if let Some(rule) = rules.detector(Detector::Email).filter(|rule| policy.looks_for(*rule)) {
+        if runs.email != Action::Off {
             let floor = self.floors.iter().copied().filter(|floor| *floor <= pos).max().unwrap_or(0);
             let start = match view.prev(pos) {
                 Some(unit) if unit.byte == IDEOGRAPH => email_start(view, pos, floor),
                 _ => self.local.update(view, pos, floor, email::MAX_LOCAL, email::in_local),
             };
-            hold(start, policy.acts_on(rule));
+            hold(start, runs.email.acts());
         }
-        if let Some(rule) = rules.detector(Detector::Ipv6).filter(|rule| policy.looks_for(*rule)) {
-            hold(self.hex.update(view, pos, self.ipv6_end.min(pos), MAX_IPV6, in_ipv6), policy.acts_on(rule));
+        if runs.ipv6 != Action::Off {
+            let start = self.hex.update(view, pos, self.ipv6_end.min(pos), MAX_IPV6, in_ipv6);
+            hold(start, runs.ipv6.acts());
         }
         self.floors.retain(|floor| *floor + 1024 > pos);
         (self.frontier, self.horizon) = (frontier, horizon);
@@ -228,7 +222,7 @@ fn unfinished_prefix(policy: &Policy, view: &View<'_>, pos: usize, longest: usiz
         let Some(unit) = view.prev(at) else { break };
         at = unit.start;
         packed |= u64::from(unit.byte) << (8 * shift);
-        if policy.beginnings.binary_search(&packed).is_ok() {
+        if policy.reach.beginnings.binary_search(&packed).is_ok() {
             let before = view.prev(at).map(|unit| unit.byte);
             if !before.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == LETTER) {
                 start = at;
