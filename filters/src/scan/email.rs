@@ -28,8 +28,8 @@ impl TopLevel {
     }
 
     fn contains(&self, label: &[u8]) -> bool {
-        if label.iter().any(|b| *b >= 0x80) && !label[0].is_ascii() {
-            return label.iter().all(|b| !b.is_ascii_digit());
+        if label.iter().any(|b| *b >= 0x80) && !label.iter().any(u8::is_ascii_digit) {
+            return true;
         }
         let mut lower = [0; 63];
         let Some(lower) = lower.get_mut(..label.len()) else { return false };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Action, Direction, Found};
+use super::pseudonym::StandIns;
+use super::{Action, Direction, Found, PseudonymKey};
 
 /// What the replaced value was written as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Masker {
     carried: HashSet<(Arc<str>, String)>,
     findings: Vec<Finding>,
     quiet: bool,
+    key: Option<PseudonymKey>,
+    stand_ins: Arc<StandIns>,
 }
 
 impl Masker {
@@ -49,12 +52,28 @@ impl Masker {
         Masker::default()
     }
 
+    /// A masker that can make pseudonyms. Without a key, what is to be pseudonymised is masked.
+    #[must_use]
+    pub fn with_pseudonyms(mut self, key: PseudonymKey) -> Masker {
+        self.key = Some(key);
+        self
+    }
+
+    /// The pseudonyms made so far, to be swapped back.
+    pub(super) fn stand_ins(&self) -> Option<&Arc<StandIns>> {
+        (!self.stand_ins.is_empty()).then_some(&self.stand_ins)
+    }
+
     /// What is written in the place of `value`, the text of `found.span`: the same for the same value.
     pub fn stand_in(&mut self, found: &Found, value: &str, shape: Shape) -> String {
         if shape == Shape::JsonNumber {
             return "0".to_owned();
         }
-        let key = (found.kind.clone(), canonical(found, value));
+        let canonical = canonical(found, value);
+        if let (Action::Pseudonymise, Some(key)) = (found.action, &self.key) {
+            return Arc::make_mut(&mut self.stand_ins).make(key, &found.kind, &canonical, value);
+        }
+        let key = (found.kind.clone(), canonical);
         let next = self.per_kind.entry(found.kind.clone()).or_insert(0);
         let number = *self.numbers.entry(key).or_insert_with(|| {
             *next += 1;
@@ -109,7 +128,10 @@ impl Masker {
 /// The same for two spellings of one value: case and compatibility forms, what prints nothing, separators of numbers, and
 /// whatever follows a committed key's prefix are left out.
 fn canonical(found: &Found, value: &str) -> String {
-    let value = value.get(..found.identity).unwrap_or(value);
+    fold(value.get(..found.identity).unwrap_or(value))
+}
+
+pub(super) fn fold(value: &str) -> String {
     let folded = value
         .nfkc()
         .filter(|c| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}'));

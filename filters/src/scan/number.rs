@@ -18,9 +18,11 @@ pub(super) const WINDOW: usize = 64;
 const MAX_RAW: usize = 6 * WINDOW;
 /// Digits past which a group is no part of anything.
 const MAX_DIGITS: u8 = 20;
-/// Digits and groups below which nothing is anything: seven digits, or `1.1.1.1`.
-const SHORT: usize = 7;
-const MANY: usize = 4;
+/// Digits below which nothing is anything, but after a plus sign and but for `1.1.1.1`.
+const SHORT: usize = 9;
+const SHORT_AFTER_PLUS: usize = 7;
+/// Dots of an IPv4 address.
+const DOTS: usize = 3;
 const MAX_GROUPS: usize = WINDOW / 2 + 4;
 /// Digits of a telephone extension.
 const MAX_EXTENSION: u8 = 7;
@@ -145,12 +147,16 @@ impl Number {
     /// `begin` and `run` would do, or nothing: false.
     pub(super) fn skip_short(&mut self, view: &View<'_>, digit: usize) -> bool {
         let bytes = &view.text.as_bytes()[..view.end - view.base];
-        let (mut at, mut digits, mut groups) = (digit - view.base, 0, 1);
+        let (mut at, mut digits, mut dots) = (digit - view.base, 0, 0);
+        if at.checked_sub(1).is_some_and(|before| matches!(bytes[before], b'+' | b'(' | 0x80..)) {
+            return false;
+        }
         loop {
             let Some(byte) = bytes.get(at) else { return false };
             match (byte, bytes.get(at + 1)) {
                 (b'0'..=b'9', _) => digits += 1,
-                (b'-' | b'.' | b' ' | b'/', Some(b'0'..=b'9')) => groups += 1,
+                (b'.', Some(b'0'..=b'9')) => dots += 1,
+                (b'-' | b' ' | b'/', Some(b'0'..=b'9')) => {}
                 (b'-' | b'.' | b' ' | b'/', Some(after)) if !after.is_ascii() || begins_gap(&[*after]) => {
                     return false;
                 }
@@ -161,7 +167,7 @@ impl Number {
                 (b'-' | b'.' | b' ' | b'/' | b'(' | b')', _) | (0x80.., _) => return false,
                 _ => break,
             }
-            if digits == SHORT || groups == MANY {
+            if digits == SHORT || dots == DOTS {
                 return false;
             }
             at += 1;
@@ -341,7 +347,9 @@ impl Number {
 
     fn decide_all(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
         let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
-        if digits < SHORT && self.groups.len() - self.first < MANY {
+        let enough = if self.plus { SHORT_AFTER_PLUS } else { SHORT };
+        let dots = self.groups[self.first..].iter().filter(|group| group.gap == Gap::Dot).count();
+        if digits < enough && dots < DOTS {
             self.first = self.groups.len();
             return;
         }

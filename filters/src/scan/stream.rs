@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pseudonym::{Part, Restorer};
 use super::sweep::{MARGIN, Sink, Sweep};
 use super::units::View;
 use super::{Action, Found, Masker, Policy, Rules, Shape};
@@ -44,6 +45,7 @@ pub struct Scanner {
     location: Box<str>,
     shape: Shape,
     sweep: Sweep,
+    restorer: Restorer,
     window: String,
     base: usize,
     sent: usize,
@@ -60,6 +62,7 @@ impl Scanner {
             location: "".into(),
             shape: Shape::Text,
             sweep: Sweep::new(rules, policy),
+            restorer: Restorer::default(),
             window: String::new(),
             base: 0,
             sent: 0,
@@ -82,8 +85,47 @@ impl Scanner {
         self
     }
 
-    /// Takes the next piece; appends to `out` what may leave now.
+    /// Takes the next piece; appends to `out` what may leave now. Pseudonyms of the masker's request are swapped back.
     pub fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
+        let Some(stand_ins) = masker.stand_ins().cloned() else { return self.scan(text, masker, out) };
+        let mut restorer = std::mem::take(&mut self.restorer);
+        restorer.feed(text, &stand_ins, |part| self.take(part, masker, out) == Flow::Pass);
+        self.restorer = restorer;
+        self.flow()
+    }
+
+    /// The text is over: appends the rest. The scanner is then as new, unless it has blocked.
+    pub fn finish(&mut self, masker: &mut Masker, end: End, out: &mut String) -> Flow {
+        let mut restorer = std::mem::take(&mut self.restorer);
+        restorer.finish(|part| self.take(part, masker, out) == Flow::Pass);
+        self.end(masker, end, out);
+        self.flow()
+    }
+
+    fn take(&mut self, part: Part<'_>, masker: &mut Masker, out: &mut String) -> Flow {
+        match part {
+            Part::Plain(text) => self.scan(text, masker, out),
+            Part::Original(original) => {
+                // No finding reaches over a stand-in, and what it stands for is the caller's own.
+                self.end(masker, End::Whole, out);
+                if self.blocked.is_none() {
+                    out.push_str(original);
+                }
+                self.flow()
+            }
+        }
+    }
+
+    fn end(&mut self, masker: &mut Masker, end: End, out: &mut String) {
+        if self.blocked.is_none() {
+            self.step(masker, out, |sweep, rules, policy, view, sink| {
+                sweep.finish(rules, policy, view, end, sink)
+            });
+        }
+        self.reset();
+    }
+
+    fn scan(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         if self.policy.is_idle() {
             out.push_str(text);
             return Flow::Pass;
@@ -109,29 +151,24 @@ impl Scanner {
         self.flow()
     }
 
-    /// The text is over: appends the rest. The scanner is then as new, unless it has blocked.
-    pub fn finish(&mut self, masker: &mut Masker, end: End, out: &mut String) -> Flow {
-        if self.blocked.is_none() {
-            self.step(masker, out, |sweep, rules, policy, view, sink| {
-                sweep.finish(rules, policy, view, end, sink)
-            });
-        }
-        self.discard();
-        self.flow()
-    }
-
     /// The text broke off: throws away what is held and says how many bytes that was.
     pub fn discard(&mut self) -> usize {
         let held = self.held();
+        self.restorer = Restorer::default();
+        self.reset();
+        held
+    }
+
+    fn reset(&mut self) {
         self.sweep = Sweep::new(&self.rules, &self.policy);
         self.window.clear();
         (self.base, self.sent, self.echoes) = (0, 0, false);
-        held
     }
 
     /// Bytes held back now.
     pub fn held(&self) -> usize {
-        if self.blocked.is_some() { 0 } else { self.base + self.window.len() - self.sent }
+        let window = self.base + self.window.len() - self.sent;
+        if self.blocked.is_some() { 0 } else { window + self.restorer.held() }
     }
 
     fn flow(&self) -> Flow {
@@ -166,6 +203,9 @@ impl Scanner {
 
     /// Drops what was sent and can no longer be looked at.
     fn forget(&mut self) {
+        if self.window.len() < SLACK + MARGIN {
+            return;
+        }
         let keep = self.sweep.needed().min(self.sent);
         let mut gone = keep.saturating_sub(self.base);
         if gone < SLACK + MARGIN {

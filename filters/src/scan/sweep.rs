@@ -362,7 +362,7 @@ impl Sweep {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) -> bool {
-        self.look_back(rules, policy, view);
+        self.look_back(policy, view);
         self.settle_to(self.frontier, self.horizon, rules, policy, view, sink)
     }
 

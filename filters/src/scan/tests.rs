@@ -6,6 +6,8 @@ use super::*;
 
 mod cuts;
 mod holds;
+mod precision;
+mod pseudonyms;
 
 /// Built-in rules with every rule's action given by `action`.
 fn engine(action: impl Fn(&RuleInfo) -> Action) -> (Arc<Rules>, Arc<Policy>) {

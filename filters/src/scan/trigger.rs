@@ -63,11 +63,6 @@ impl Bucket {
     pub(super) const PREFIXES: [Bucket; 5] =
         [Bucket::Prefix0, Bucket::Prefix1, Bucket::Prefix2, Bucket::Prefix3, Bucket::Prefix4];
 
-    /// Whether the first unit of the bucket's patterns stands before what is found.
-    const fn has_lead(self) -> bool {
-        !matches!(self, Bucket::Email | Bucket::Ipv6 | Bucket::Name)
-    }
-
     const fn bit(self) -> u64 {
         1 << self as u64
     }
@@ -78,7 +73,10 @@ impl Bucket {
 pub(super) struct Watch {
     enabled: u64,
     pub(super) accept: u64,
-    held: u64,
+    /// Unfinished patterns that are held: of numbers, of key prefixes, and of what else begins after a border.
+    pub(super) numbers: u64,
+    pub(super) prefixes: u64,
+    pub(super) others: u64,
 }
 
 /// The compiled patterns.
@@ -138,9 +136,16 @@ impl Triggers {
             }
             watch.enabled |= bucket.bit();
             watch.accept |= bucket.bit() << (u32::from(length - 1) * BUCKETS);
-            if holds {
-                let lanes = 0..u32::from(length - 1);
-                watch.held |= lanes.fold(0, |bits, lane| bits | bucket.bit() << (lane * BUCKETS));
+            if !holds {
+                continue;
+            }
+            let lanes = 0..u32::from(length - 1);
+            let unfinished = lanes.fold(0, |bits, lane| bits | bucket.bit() << (lane * BUCKETS));
+            match bucket {
+                Bucket::Number => watch.numbers |= unfinished,
+                Bucket::Iban | Bucket::Pattern => watch.others |= unfinished,
+                Bucket::Email | Bucket::Ipv6 | Bucket::Name => {}
+                _ => watch.prefixes |= unfinished,
             }
         }
         watch
@@ -167,16 +172,12 @@ impl Triggers {
             Some(Bucket::ALL[(bit % BUCKETS) as usize])
         })
     }
+}
 
-    /// How many of the last units belong to an unfinished pattern of a bucket that holds back.
-    pub(super) fn unfinished(&self, state: u64, watch: Watch, bucket: Bucket) -> usize {
-        let alive = state & watch.held;
-        if alive == 0 {
-            return 0;
-        }
-        let lanes = (0..LANES).rev().find(|lane| alive & (bucket.bit() << (*lane as u32 * BUCKETS)) != 0);
-        lanes.map_or(0, |lane| lane + 1 - usize::from(bucket.has_lead()))
-    }
+/// How many of the last units belong to an unfinished pattern of those held. The unit before each does not count.
+#[inline]
+pub(super) fn unfinished(state: u64, held: u64) -> usize {
+    (state & held).checked_ilog2().map_or(0, |bit| (bit / BUCKETS) as usize)
 }
 
 /// The set of units for which `inside` holds.
@@ -229,7 +230,7 @@ mod tests {
         let watch = triggers.watch(|_| (true, true));
         for (text, expect) in [("", 0), ("gi", 2), ("a git", 3), ("ggi", 0), ("gith", 0), ("gitx", 0)] {
             let state = text.bytes().fold(triggers.start(watch), |s, unit| triggers.step(s, unit, watch));
-            assert_eq!(triggers.unfinished(state, watch, Bucket::Prefix0), expect, "{text}");
+            assert_eq!(unfinished(state, watch.prefixes), expect, "{text}");
         }
     }
 }

@@ -108,7 +108,10 @@ impl Assignment {
         // In quotes, brackets and commas are part of a password.
         let inside = is_solid(unit)
             || self.quote != 0
-                && matches!(unit, b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b',' | b';');
+                && matches!(
+                    unit,
+                    b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b',' | b';' | b'&' | b'|'
+                );
         if !inside {
             return Step::Ended;
         }

@@ -5,7 +5,7 @@ use super::{Candidate, Sweep};
 use crate::scan::machine::{Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart};
 use crate::scan::number::{Judge, lead};
 use crate::scan::rules::{Detector, Opens, RuleId, Rules, Start};
-use crate::scan::trigger::{Bucket, LANES};
+use crate::scan::trigger::{Bucket, LANES, unfinished};
 use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
 use crate::scan::{Action, Policy, email};
 
@@ -152,7 +152,7 @@ impl Sweep {
     }
 
     /// Computes frontier and horizon.
-    pub(super) fn look_back(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
+    pub(super) fn look_back(&mut self, policy: &Policy, view: &View<'_>) {
         let pos = self.pos;
         let (mut frontier, mut horizon) = (pos, pos);
         let mut hold = |from: usize, acts: bool| {
@@ -171,21 +171,18 @@ impl Sweep {
             let from = if self.number.is_open() {
                 self.number.hold()
             } else {
-                let unfinished = rules.triggers.unfinished(self.state, watch, Bucket::Number);
-                let digit = units_back(view, pos, unfinished).unwrap_or(pos);
+                let begun = unfinished(self.state, watch.numbers);
+                let digit = units_back(view, pos, begun).unwrap_or(pos);
                 lead(view, digit.max(self.number.at), self.number.at)
             };
             hold(from, runs.number.acts());
         }
-        for bucket in [Bucket::Iban, Bucket::Pattern] {
-            let unfinished = rules.triggers.unfinished(self.state, watch, bucket);
-            if unfinished > 0 {
-                hold(units_back(view, pos, unfinished).unwrap_or(pos), true);
-            }
+        let others = unfinished(self.state, watch.others);
+        if others > 0 {
+            hold(units_back(view, pos, others).unwrap_or(pos), true);
         }
-        let prefixes = std::iter::once(Bucket::Short).chain(Bucket::PREFIXES);
-        let longest = prefixes.map(|bucket| rules.triggers.unfinished(self.state, watch, bucket));
-        if let Some(longest) = longest.max().filter(|longest| *longest > 0) {
+        let longest = unfinished(self.state, watch.prefixes);
+        if longest > 0 {
             hold(unfinished_prefix(policy, view, pos, longest), true);
         }
         if runs.email != Action::Off {

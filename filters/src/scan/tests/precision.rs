@@ -1,0 +1,300 @@
+//! Labelled texts: what must be covered, and what must not be touched. All of them written for this test.
+
+use super::*;
+
+/// `⟨…⟩` is what must be covered by findings of the kind, no more and no less of its letters and digits.
+fn check(kind: &str, texts: &[&str]) {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let mut wrong = Vec::new();
+    for marked in texts {
+        let text = marked.replace(['⟨', '⟩'], "");
+        let mut expected = Vec::new();
+        let (mut at, mut inside) = (0, false);
+        for c in marked.chars() {
+            match c {
+                '⟨' => inside = true,
+                '⟩' => inside = false,
+                _ => {
+                    if inside && c.is_alphanumeric() {
+                        expected.push(at);
+                    }
+                    at += c.len_utf8();
+                }
+            }
+        }
+        let mut found = Vec::new();
+        rules.scan(&policy, &text, &mut found);
+        let covered: Vec<usize> = text
+            .char_indices()
+            .filter(|(at, c)| {
+                c.is_alphanumeric() && found.iter().any(|f| *f.kind == *kind && f.span.contains(at))
+            })
+            .map(|(at, _)| at)
+            .collect();
+        if covered != expected {
+            let seen: Vec<_> = found.iter().map(|f| (&*f.rule_id, &text[f.span.clone()])).collect();
+            wrong.push(format!("{marked}\n    found {seen:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{kind}: {} of {} wrong\n{}", wrong.len(), texts.len(), wrong.join("\n"));
+}
+
+#[test]
+fn emails() {
+    check(
+        "email",
+        &[
+            "⟨alice@corp.com⟩",
+            "mailto:⟨alice@corp.com⟩?subject=hi",
+            "<⟨alice.b+news@mail.corp.co.uk⟩>",
+            "\"Alice\" <⟨alice@corp.com⟩>, ⟨bob_2@corp.io⟩;",
+            "user=⟨alice@corp.com⟩&x=1",
+            "⟨a@b.co⟩, ⟨x-y@z-w.org⟩.",
+            "⟨josé.núñez@correo.es⟩",
+            "⟨мария@почта.рф⟩",
+            "ＡＬＩＣＥ: ⟨ａｌｉｃｅ＠ｃｏｒｐ．ｃｏｍ⟩",
+            "⟨аlice@corp.com⟩",
+            "⟨o'hara@corp.ie⟩",
+            "联系⟨alice@corp.com⟩谢谢",
+            "⟨alice@163.com⟩",
+            "(⟨alice@corp.com⟩)",
+            "git clone ⟨git@github.com⟩:org/repo.git",
+            "npm i lodash@4.17.21 @types/node@20.1.0",
+            "react@18.0.0-rc.1",
+            "see @alice and '@bob.smith'",
+            "icon@2x.png logo@3x.webp",
+            "@Component.factory({})",
+            "root@localhost:~$ ls",
+            "x = a @ b.T",
+            "user at corp dot com",
+            "foo@bar",
+            "uses: actions/checkout@v4.1.1",
+        ],
+    );
+}
+
+#[test]
+fn phones() {
+    check(
+        "phone",
+        &[
+            "⟨212-555-0123⟩",
+            "⟨(212) 555-0123⟩",
+            "⟨(212)555-0123⟩",
+            "⟨212.555.0123⟩",
+            "⟨+1 212 555 0123⟩",
+            "⟨+1-212-555-0123⟩",
+            "⟨+1 (212) 555-0123⟩",
+            "⟨+12125550123⟩",
+            "⟨1-800-555-0199⟩",
+            "⟨001-212-555-0123⟩",
+            "call ⟨212 555 0123⟩ today",
+            "phone: ⟨2125550123⟩",
+            "Tel⟨+49 30 901820⟩",
+            "⟨+44 20 7946 0958⟩",
+            "⟨+44 (0)20 7946 0958⟩",
+            "⟨+33 1 23 45 67 89⟩",
+            "⟨+91 98765 43210⟩",
+            "⟨+86 139 1234 5678⟩",
+            "⟨+81-3-1234-5678⟩",
+            "⟨+55 11 91234-5678⟩",
+            "⟨+34 612 345 678⟩, ⟨+39 06 1234 5678⟩",
+            "电话⟨+8613912345678⟩请",
+            "⟨＋１ ２１２ ５５５ ０１２３⟩",
+            "⟨212-555-0123 x4567⟩",
+            "⟨(212) 555-0123 ext. 45678⟩",
+            "⟨212-555-0123x45⟩",
+            "my number is ⟨020 7946 0958⟩",
+            "mobile ⟨0412 345 678⟩",
+            "1609459200",
+            "epoch 1609459200123 ms",
+            "pid 2125550123",
+            "order 2125550123",
+            "40.712776, -74.005974",
+            "0306406152",
+            "978-0-306-40615-7",
+            "300-200-1000-44",
+            "$212 555 0123",
+            "2024-01-02 12:30:45",
+            "20240102123045",
+            "1,234,567,890",
+            "12 345 678 901",
+            "192.168.100.200",
+            "build 212.555.0123.4",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "sha1 da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "+10000000",
+            "x = 5+1234567890",
+            "@@ -212,55 +212,70 @@",
+            "diff: +1609459200",
+            "0x2125550123",
+            "3.14159265358979",
+            "250 300 1000 4000 200",
+        ],
+    );
+}
+
+#[test]
+fn social_security_numbers() {
+    check(
+        "ssn",
+        &[
+            "⟨219-09-9998⟩",
+            "SSN ⟨219 09 9998⟩.",
+            "ssn=⟨219099998⟩",
+            "Social Security: ⟨219-09-9998⟩, dob 1990-01-02",
+            "⟨219-09-9998⟩ ⟨457-55-5462⟩",
+            "000-09-9998",
+            "666-09-9998",
+            "987-65-4320",
+            "219-00-9998",
+            "219-09-0000",
+            "219-09-9998-1",
+            "A219-09-9998",
+            "219-09-99980",
+            "219099998",
+            "part no 219-09-9998",
+            "0219-09-9998",
+            "2019-09-9998",
+        ],
+    );
+}
+
+#[test]
+fn cards() {
+    check(
+        "credit_card",
+        &[
+            "⟨4111111111111111⟩",
+            "⟨4111 1111 1111 1111⟩ exp 12/25",
+            "⟨4111-1111-1111-1111⟩",
+            "⟨5555555555554444⟩",
+            "⟨2223003122003222⟩",
+            "⟨378282246310005⟩",
+            "⟨3782 822463 10005⟩",
+            "⟨6011111111111117⟩",
+            "⟨3530111333300000⟩",
+            "⟨30569309025904⟩",
+            "⟨3056 930902 5904⟩",
+            "⟨6759649826438453⟩",
+            "⟨501800000009⟩",
+            "card ⟨135410014004955⟩",
+            "⟨4111111111111111⟩ ⟨5555-5555-5555-4444⟩ ⟨6011 1111 1111 1117⟩",
+            "カード⟨4111111111111111⟩です",
+            "⟨４１１１ １１１１ １１１１ １１１１⟩",
+            "{\"pan\":\"⟨4111111111111111⟩\"}",
+            "4111111111111112",
+            "41111111111111111111",
+            "0.4111111111111111",
+            "M10.4111111111111111,3",
+            "blk_-4111111111111111",
+            "order 4111111111111111",
+            "1609459200 2021",
+            "352099001761481",
+            "9780306406157",
+            "4006381333931",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "4111-1111-1111-1111-1",
+            "sha256:4111111111111111abcdef",
+            "0000000000000000",
+        ],
+    );
+}
+
+#[test]
+fn addresses() {
+    check(
+        "ip_address",
+        &[
+            "⟨203.0.113.9⟩",
+            "http://⟨203.0.113.9⟩:8080/x",
+            "⟨10.0.0.0/8⟩",
+            "ssh root@⟨203.0.113.9⟩",
+            "⟨192.168.1.10⟩-⟨192.168.1.20⟩",
+            "src=⟨203.0.113.9⟩ dst=⟨198.51.100.7⟩",
+            "ping ⟨1.1.1.1⟩",
+            "⟨2001:db8:85a3::8a2e:370:7334⟩",
+            "[⟨2a00:1450:4001:81b::200e⟩]:443",
+            "⟨fe80::1ff:fe23:4567:890a%eth0⟩",
+            "⟨::ffff:192.0.2.128⟩",
+            "⟨2001:db8::/32⟩",
+            "inet6 ⟨2001:0db8:0000:0000:0000:ff00:0042:8329⟩ scope",
+            "version 4.8.12.3",
+            "v10.0.22.1",
+            "==1.22.33.4",
+            "Chrome/120.0.6099.109",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "01.02.03.04",
+            "section 1.2.3.4",
+            "oid 1.3.6.1.4.1",
+            "12:30:45",
+            "std::vec::Vec",
+            "a[1::2]",
+            "00:1a:2b:3c:4d:5e",
+            "dead::beef",
+            "a::before",
+            "Foo::Bar::baz",
+            "ab:cd:ef:01:23:45:67:89:ab:cd:ef:01:23:45:67:89",
+            "10:20:30:40",
+        ],
+    );
+}
+
+#[test]
+fn account_numbers() {
+    check(
+        "iban",
+        &[
+            "⟨DE89370400440532013000⟩",
+            "IBAN: ⟨DE89 3704 0044 0532 0130 00⟩",
+            "⟨DE 89 37040044 0532013000⟩",
+            "⟨gb82 west 1234 5698 7654 32⟩",
+            "⟨FR14 2004 1010 0505 0001 3M02 606⟩,",
+            "⟨NO93 8601 1117 947⟩",
+            "⟨NL91-ABNA-0417-1643-00⟩",
+            "⟨CH9300762011623852957⟩",
+            "账户⟨DE89370400440532013000⟩。",
+            "DE89370400440532013001",
+            "DE8937040044053201300",
+            "XDE89370400440532013000",
+            "US89370400440532013000",
+            "de 20 personnes",
+            "is 2020 a leap year",
+        ],
+    );
+}
+
+#[test]
+fn secrets() {
+    check(
+        "secret",
+        &[
+            "⟨sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo⟩",
+            "OPENAI_API_KEY=⟨sk-proj-Ab3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6⟩",
+            "⟨ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i⟩",
+            "AKIA in text, ⟨AKIAZ7Q2MXKPVLW4NDTR⟩, end",
+            "url ⟨postgres://app:s3cr3tPw9@db.internal:5432/app⟩ end",
+            "password: \"⟨Tr0ub4dor&3⟩\"",
+            "\"client_secret\": \"⟨q8Zr2LmX0vT5bNc7KpWd⟩\"",
+            "export DB_PASSWORD=⟨S3cure-Pa55⟩",
+            "Authorization: Bearer ⟨q8Zr2LmX0vT5bNc7KpWd3HsY⟩",
+            "AIzaSyXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
+            "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            "AKIAIOSFODNN7EXAMPLE",
+            "password = os.environ[\"DB_PASSWORD\"]",
+            "token = self.tokenizer.next_token()",
+            "secret: my-app-secret-name",
+            "api_key: ${{ secrets.API_KEY }}",
+            "\"integrity\": \"sha512-v2kDEe57lecTulaDIuNTPy3Ry4gLGJ6Z1O3vE1krgXZNrsQ+LFTGHVxVjcXPs17LhbZVGedAJv8XZ1tvj5FvSg==\"",
+            "password must have at least 8 characters",
+            "max_tokens=4096, tokens: 1234567890",
+            "commit 8f14e45fceea167a5a36dedd4bea2543",
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+            "passwordField.setText(\"hello\")",
+            "access_token_url = \"https://auth.example.com/token\"",
+            "token_type: bearer",
+            "git@github.com:org/sk-learn.git",
+        ],
+    );
+}
