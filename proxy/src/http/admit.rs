@@ -89,6 +89,7 @@ pub(crate) async fn admit(
         deaf: false,
         form: answer::Form::Opaque,
         blocked: false,
+        late: None,
         stale_used: false,
         scratch: Vec::new(),
         first_byte: route.and_then(|route| route.first_byte),

@@ -90,9 +90,18 @@ pub(crate) struct Proxied {
     /// Of this attempt's answer.
     pub(crate) form: Form,
     pub(crate) blocked: bool,
+    /// The upstream's own error came after comments had sent the header: it is told in the stream.
+    pub(crate) late: Option<LateError>,
     /// A stale pooled connection was replaced once.
     pub(crate) stale_used: bool,
     pub(crate) scratch: Vec<u8>,
+}
+
+/// An upstream's own error answer that the client can only be told inside its stream.
+#[derive(Default)]
+pub(crate) struct LateError {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 /// The attempt that is running.
@@ -142,6 +151,10 @@ impl Exchange {
         let mut out = Vec::new();
         let id = Arc::clone(&self.facts.event.request_id);
         if let Some(proxied) = &mut self.proxied {
+            if !proxied.pipeline.has_content() {
+                // A header without content is that of comments: a stream, whatever this attempt's answer was.
+                proxied.pipeline.begin(Form::Events);
+            }
             proxied.pipeline.fail(rejection, &id, &mut out);
         }
         out.into()

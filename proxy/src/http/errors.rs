@@ -78,6 +78,10 @@ pub(crate) async fn fail(session: &mut Session, error: &Error, exchange: &mut Ex
     if exchange.header_sent() {
         let event = exchange.in_band_error(&rejection);
         exchange.facts.refuse(&rejection);
+        if event.is_empty() {
+            // Half a document: nothing can be said inside it, so the connection breaks instead of ending well.
+            return FailToProxy { error_code: rejection.code.status(), can_reuse_downstream: false };
+        }
         if let Err(error) = session.write_response_body(Some(event), true).await {
             tracing::debug!(%error, "the error event could not be written");
         }

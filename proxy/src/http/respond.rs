@@ -9,10 +9,10 @@ use pingora_http::ResponseHeader;
 use tollgate_filters::answer::Form;
 use tollgate_filters::audit::Timestamp;
 use tollgate_filters::chat::{self, Predicted};
-use tollgate_filters::select::{self, Judgement};
+use tollgate_filters::select::{self, Failure, Judgement};
 use tollgate_filters::verdict::ErrorForm;
 
-use super::ctx::Exchange;
+use super::ctx::{Exchange, LateError};
 use crate::limits::{Level, Standing};
 
 /// The upstream answered with a status that leads to the next target.
@@ -48,6 +48,15 @@ pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> 
         return Err(Error::explain(STATUS, format!("status {status}")).into_up());
     }
     let form = form_of(response);
+    proxied.late = None;
+    if form != Form::Events && proxied.control.header_sent() {
+        // Comments have begun a stream, so only events can follow.
+        if response.status.is_success() {
+            running.failure = Some(Failure::Malformed);
+            return Err(Error::explain(STATUS, "a plain answer where a stream was asked for").into_up());
+        }
+        proxied.late = Some(LateError { status, body: Vec::new() });
+    }
     proxied.pipeline.begin(form);
     proxied.form = form;
     let settings = &running.attempt.provider().settings;

@@ -21,7 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures::Stream;
-use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, Version};
 use parking_lot::Mutex;
 use pingora_core::protocols::http::custom::{CustomMessageWrite, server::Session as CustomSession};
 use pingora_core::protocols::http::{HttpTask, ServerSession};
@@ -197,6 +198,10 @@ impl Seam {
             change(&mut header);
         }
         state.header_sent = true;
+        drop(state);
+        if self.inner().req_header().version == Version::HTTP_10 {
+            header.remove_header(&TRANSFER_ENCODING); // RFC 9112 section 6.1: the connection's end is the answer's
+        }
         out.push(HttpTask::Header(header, end));
     }
 

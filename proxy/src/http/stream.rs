@@ -4,27 +4,41 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pingora_error::{Error, ErrorType};
+use serde_json::Value;
 use tollgate_filters::answer::{Fault, FaultKind, Form, Step};
+use tollgate_filters::chat::Api;
 use tollgate_filters::select::{self, Failure, Judgement};
 use tollgate_filters::verdict::{Code, Rejection};
 
-use super::ctx::{Exchange, Proxied};
+use super::ctx::{Exchange, LateError, Proxied};
 use super::seam::After;
+use crate::clock;
+use crate::upstream::Outcome;
 
 /// The upstream sent something that is not the answer it began.
 pub(crate) const BAD_ANSWER: ErrorType = ErrorType::new("BadAnswer");
 /// A guard could not read the answer.
 pub(crate) const GUARD_FAILED: ErrorType = ErrorType::new("GuardFailed");
 
+/// Bytes of an upstream's error answer that are kept to be told in a stream.
+const MAX_LATE_ERROR: usize = 64 * 1024;
+
 /// Pingora's body filter.
 pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
     let Some(proxied) = &mut exchange.proxied else { return };
+    if proxied.late.is_some() {
+        return late_error(exchange, body, end);
+    }
     let had_content = proxied.pipeline.has_content();
     if let Some(rejection) = filter(proxied, body, end) {
         exchange.failure = Some(rejection);
     }
     if !had_content && proxied.pipeline.has_content() {
         exchange.facts.first_content = Some(Instant::now());
+        // Now, not at the end: a half-open breaker waits for it, and a stream may take minutes. A later failure still counts.
+        if let Some(running) = &mut proxied.attempt {
+            running.attempt.report(Outcome::Ok, clock::now());
+        }
         // From here on nothing is sent again: the request's body gives its bytes back.
         (proxied.body, proxied.outgoing) = (Bytes::new(), Bytes::new());
         exchange.permits.body = None;
@@ -33,6 +47,33 @@ pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: boo
     if whole && let Some(bytes) = body {
         *bytes = super::respond::plain_is_whole(exchange, std::mem::take(bytes));
     }
+}
+
+/// Collects an error answer that came too late for a status, and writes it as the stream's error event.
+fn late_error(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
+    let Some(proxied) = &mut exchange.proxied else { return };
+    let Some(late) = &mut proxied.late else { return };
+    proxied.control.on_upstream_bytes();
+    if let Some(bytes) = body.take() {
+        let room = MAX_LATE_ERROR.saturating_sub(late.body.len());
+        late.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    if !end {
+        return;
+    }
+    let LateError { status, body: told } = std::mem::take(late);
+    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
+    *body = Some(match (proxied.call.api, told["error"].is_object()) {
+        // Word for word: clients act on its code and message.
+        (Api::Messages, true) => format!("event: error\ndata: {told}\n\n").into(),
+        (Api::Chat | Api::Completions, true) => format!("data: {told}\n\n").into(),
+        _ => {
+            let message = told["error"]["message"].as_str().or_else(|| told["message"].as_str());
+            let message = message.unwrap_or("The model's host refused the request and did not say why.");
+            exchange.in_band_error(&Rejection::new(Code::InvalidRequest, message))
+        }
+    });
+    exchange.facts.event.http_status = status;
 }
 
 /// One batch of upstream bytes. `body` is replaced by what may leave.

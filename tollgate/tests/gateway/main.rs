@@ -3,5 +3,7 @@
 mod bodies;
 mod harness;
 mod input;
+mod leaks;
 mod spine;
+mod streams;
 mod wire;
