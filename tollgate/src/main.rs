@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match cli.command {
+    let code = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args.config),
         Command::Schema(args) => schema::run(&args),
@@ -41,5 +41,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Demo(args) => demo::run(&args),
-    }
+    };
+    log::flush();
+    code
 }

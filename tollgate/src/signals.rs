@@ -41,6 +41,7 @@ pub(crate) async fn stopping(way: Way) -> Stop {
     let spawned = std::thread::Builder::new().name("drain".into()).spawn(move || drain(way, stop));
     if let Err(error) = spawned {
         tracing::error!(%error, "cannot start the drain; exiting at once");
+        crate::log::flush();
         std::process::exit(1);
     }
     stop
@@ -88,6 +89,7 @@ fn drain(way: Way, stop: Stop) {
     std::thread::sleep(LAST_BYTES);
     (way.flush)();
     tracing::info!("stopped");
+    crate::log::flush();
     std::process::exit(0);
 }
 
