@@ -431,7 +431,7 @@ pub struct Audit {
     /// Each text is cut after so many bytes. Default 2 KiB.
     pub max_text: usize,
     pub when_full: WhenFull,
-    /// Events waiting for the spool. Default 10 000.
+    /// Events waiting for the spool. Default 20 000: every request in flight holds a place, so it must be above `max_requests`.
     pub queue: usize,
     /// Longest time until an event is durable. Default 50 ms.
     pub commit_interval: Duration,

@@ -86,6 +86,8 @@ impl Drop for BodyPermit {
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     started: AtomicBool,
+    /// Connections are closed after the answer under way, so that clients find another instance.
+    leaving: AtomicBool,
     stopping: AtomicBool,
     /// The drain is over: what still streams ends with an error event.
     pub(crate) cut: Arc<AtomicBool>,
@@ -95,7 +97,11 @@ impl Lifecycle {
     pub fn started(&self) {
         self.started.store(true, Ordering::Relaxed);
     }
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
     pub fn stop(&self) {
+        self.leave();
         self.stopping.store(true, Ordering::Relaxed);
     }
     pub fn cut(&self) {
@@ -103,6 +109,9 @@ impl Lifecycle {
     }
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)
+    }
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tollgate_filters::conf::Problem;
 
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::runtime::{Live, Runtime};
 use crate::tls::{self, Certificates};
 
@@ -83,10 +84,14 @@ impl Reloader {
     fn build_and_swap(&self) -> Result<(u64, String), String> {
         let Fresh { config, hash } = (self.source)()?;
         let current = self.runtime.load_full();
-        same_listeners(&current.config().listeners, &config.listeners)?;
+        let change = current.config().change_to(&config);
+        if !change.refused.is_empty() {
+            return Err(lines(&change.refused));
+        }
         let mut loaded = Vec::new();
-        for listener in &config.listeners {
-            if let (Some(tls), Some(cell)) = (&listener.tls, self.certificates.get(&listener.address)) {
+        let sockets = config.listeners.iter().map(|listener| (listener.address, &listener.tls));
+        for (address, tls) in sockets.chain([(config.admin.address, &config.admin.tls)]) {
+            if let (Some(tls), Some(cell)) = (tls, self.certificates.get(&address)) {
                 loaded.push((cell, tls::load(tls).map_err(|error| error.to_string())?));
             }
         }
@@ -97,25 +102,15 @@ impl Reloader {
         for (cell, files) in loaded {
             cell.swap(files);
         }
+        for problem in &change.later {
+            tracing::warn!(%problem, "reload");
+        }
         self.live.upstreams.adopt(runtime.fleet());
         self.runtime.store(Arc::new(runtime));
         Ok((generation, hash))
     }
 }
 
-/// Sockets are opened once: a reload cannot add, remove or re-protocol one.
-fn same_listeners(before: &[Listener], after: &[Listener]) -> Result<(), String> {
-    type Shape = (SocketAddr, bool, bool, bool, bool);
-    let shape = |listener: &Listener| -> Shape {
-        let client_ca = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        (listener.address, listener.tls.is_some(), listener.h2, listener.h2c, client_ca)
-    };
-    let before: Vec<_> = before.iter().map(shape).collect();
-    let after: Vec<_> = after.iter().map(shape).collect();
-    if before == after {
-        return Ok(());
-    }
-    Err("listeners: the address, or tls, h2, h2c, client_ca of a listener changed; that needs a restart or an upgrade (SIGQUIT). \
-         Nothing of the new file is in force."
-        .to_owned())
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -15,7 +15,7 @@ use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_proxy::ProxyServiceBuilder;
 
-use crate::config::Listener;
+use crate::config::{Config, Listener};
 use crate::http::Gateway;
 use crate::runtime::BuildError;
 use crate::tls::{self, Certificates};
@@ -51,18 +51,20 @@ pub struct Settings {
     pub take_over: bool,
 }
 
-/// Certificates of all TLS listeners, by address; the first broken file is the error.
-pub fn certificates(listeners: &[Listener]) -> Result<HashMap<SocketAddr, Certificates>, BuildError> {
-    let with_tls = listeners.iter().filter_map(|listener| Some((listener.address, listener.tls.as_ref()?)));
+/// Certificates of all TLS listeners, the admin's too, by address; the first broken file is the error.
+pub fn certificates(config: &Config) -> Result<HashMap<SocketAddr, Certificates>, BuildError> {
+    let listeners = config.listeners.iter().map(|listener| (listener.address, &listener.tls));
+    let all = listeners.chain([(config.admin.address, &config.admin.tls)]);
+    let with_tls = all.filter_map(|(address, tls)| Some((address, tls.as_ref()?)));
     with_tls.map(|(address, files)| Ok((address, Certificates::new(tls::load(files)?)))).collect()
 }
 
 /// Binds once to find out whether the addresses are free. Pingora itself would retry for 30 s and then go on without.
-pub fn check_addresses(listeners: &[Listener]) -> Result<(), BuildError> {
-    for listener in listeners {
-        std::net::TcpListener::bind(listener.address).map_err(|error| {
-            BuildError::Invalid(format!("listeners: cannot listen on {}: {error}", listener.address))
-        })?;
+pub fn check_addresses(config: &Config) -> Result<(), BuildError> {
+    let listeners = config.listeners.iter().map(|listener| ("listeners", listener.address));
+    for (key, address) in listeners.chain([("admin", config.admin.address)]) {
+        std::net::TcpListener::bind(address)
+            .map_err(|error| BuildError::Invalid(format!("{key}: cannot listen on {address}: {error}")))?;
     }
     Ok(())
 }
@@ -76,11 +78,13 @@ pub fn successor_waits(socket: &Path) -> bool {
 }
 
 /// Runs until the process is told to stop and everything has been drained. Does not return while requests are in flight.
+/// `ready` is called once the sockets are ours: at once, or when the predecessor has handed them over.
 pub fn run(
     gateway: &Gateway,
     settings: &Settings,
     certificates: &HashMap<SocketAddr, Certificates>,
     stopping: Stopping,
+    ready: impl FnOnce(),
 ) {
     let listeners = gateway.runtime.load().config().listeners.clone();
     let conf = ServerConf {
@@ -115,6 +119,7 @@ pub fn run(
         }
         server.add_service(service);
     }
+    ready();
     server.run(RunArgs { shutdown_signal: Box::new(Signals(tokio::sync::Mutex::new(stopping))) });
 }
 

@@ -50,19 +50,6 @@ pub fn load(tls: &ListenerTls) -> Result<Loaded, BuildError> {
     Ok(Loaded { key: Arc::new(certified), clients })
 }
 
-/// A whole server configuration of these files, HTTP/1.1 only: for the admin listener.
-pub fn server_config(tls: &ListenerTls) -> Result<Arc<rustls::ServerConfig>, BuildError> {
-    let loaded = load(tls)?;
-    let builder = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| file(&tls.cert, &error))?;
-    let builder = match loaded.clients {
-        Some(clients) => builder.with_client_cert_verifier(clients),
-        None => builder.with_no_client_auth(),
-    };
-    Ok(Arc::new(builder.with_cert_resolver(Arc::new(ServerKey(ArcSwap::new(loaded.key))))))
-}
-
 fn client_verifier(ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, BuildError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
@@ -106,6 +93,17 @@ impl Certificates {
         if let (Some(cell), Some(clients)) = (&self.clients, loaded.clients) {
             cell.0.store(Arc::new(clients));
         }
+    }
+
+    /// A whole server configuration of these cells, HTTP/1.1 only: for the admin listener.
+    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = match self.verifier() {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(builder.with_cert_resolver(self.resolver())))
     }
 
     pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {

@@ -47,8 +47,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Report> {
 /// Everything that is wrong, at once.
 pub(crate) fn load_with(path: &Path, environment: Environment<'_>) -> Result<Loaded, Report> {
     let mut files = include::Reader::new(path);
-    let text = files.text(path).map_err(|message| Report::at_start(path, message))?;
-    build(&text, environment, &mut files, path)
+    let text = files.text(path).map_err(|message| Report::at_start(path, message));
+    let loaded = text.and_then(|text| build(&text, environment, &mut files, path));
+    loaded.map_err(|report| {
+        let (read, hash) = seen(&files);
+        Report { read, hash, ..report }
+    })
 }
 
 /// The JSON Schema of the configuration file.
@@ -67,6 +71,12 @@ fn hash_of(digests: impl Iterator<Item = include::Digest>) -> String {
         hash.update(digest);
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Files that were read, and the fingerprint of what was read, not of what is there now: a change in between must not go unseen.
+fn seen(files: &include::Reader) -> (Vec<PathBuf>, String) {
+    let hash = hash_of(files.read_so_far().iter().map(|(_, digest)| *digest));
+    (files.read_so_far().iter().map(|(path, _)| path.clone()).collect(), hash)
 }
 
 fn build(
@@ -114,9 +124,7 @@ fn build(
             let warnings = config.warnings.iter().cloned();
             let warnings =
                 warnings.map(|problem| Located::new(tree.place_of(&problem.path), problem)).collect();
-            // Of what was read, not of what is there now: a change in between must not go unseen.
-            let hash = hash_of(files.read_so_far().iter().map(|(_, digest)| *digest));
-            let files = files.read_so_far().iter().map(|(path, _)| path.clone()).collect();
+            let (files, hash) = seen(files);
             Ok(Loaded { config, hash, files, warnings })
         }
         _ => {

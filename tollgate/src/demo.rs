@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tollgate_fake_upstream::{Fake, Options};
-use tollgate_proxy::reload::{Fresh, Source};
 
 use crate::cli::DemoArgs;
 use crate::config::{self, Loaded};
@@ -62,11 +61,8 @@ fn demo(args: &DemoArgs) -> Result<ExitCode, String> {
         Err(report) => return Ok(check::refuse(&report)),
     };
     log::start(&loaded.config.telemetry);
-    let source: Source = Box::new(move || match load(&file, &set) {
-        Ok(Loaded { config, hash, .. }) => Ok(Fresh { config, hash }),
-        Err(report) => Err(report.to_string()),
-    });
-    let process = serve::start(loaded, source, false).map_err(|error| error.to_string())?;
+    let again: serve::Again = Box::new(move || load(&file, &set));
+    let process = serve::start(loaded, again, false).map_err(|error| error.to_string())?;
     println!("{}", greeting(&args.listen, &args.admin, &key, real));
     let code = process.run();
     drop(fake);

@@ -15,6 +15,7 @@ mod scan;
 mod schema;
 mod serve;
 mod signals;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use tollgate_control::{
     Answer, Check, CheckState, ConfigStatus, DrainError, Failure, Fault, Health, Plane, Target,
 };
-use tollgate_proxy::config::{Admin, Config};
+use tollgate_proxy::config::Admin;
 use tollgate_proxy::reload::{Reloader, Status};
 use tollgate_proxy::runtime::{Live, Runtime};
+use tollgate_proxy::tls::Certificates;
 use tollgate_proxy::upstream;
 
 /// How long a successor tries to get the admin address, which its predecessor holds until it has drained.
@@ -35,15 +36,13 @@ impl ControlPlane {
 /// Opens the admin listener and serves it on `runtime`.
 pub(crate) async fn listen(
     plane: Arc<ControlPlane>,
-    config: &Config,
+    address: SocketAddr,
+    certificates: Option<&Certificates>,
     take_over: bool,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), String> {
-    let address = config.admin.address;
-    let tls = match &config.admin.tls {
-        None => None,
-        Some(files) => Some(tollgate_proxy::tls::server_config(files).map_err(|error| error.to_string())?),
-    };
+    let tls = certificates.map(Certificates::server_config).transpose();
+    let tls = tls.map_err(|error| format!("admin.tls: {error}"))?;
     if take_over {
         runtime.spawn(async move {
             match bind_when_free(address).await {

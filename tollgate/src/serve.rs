@@ -13,7 +13,7 @@ use tollgate_proxy::auth::Authenticator;
 use tollgate_proxy::config::Config;
 use tollgate_proxy::http::Gateway;
 use tollgate_proxy::limits::LocalLimits;
-use tollgate_proxy::reload::{Fresh, Reloader, Source};
+use tollgate_proxy::reload::{Reloader, Source};
 use tollgate_proxy::runtime::{BuildError, Live, Runtime};
 use tollgate_proxy::server::{self, Settings};
 use tollgate_proxy::telemetry::Metrics;
@@ -25,9 +25,10 @@ use tollgate_store::{AuditStore, DATABASE_FILE, Spool, SpoolOptions};
 
 use crate::adapters::{Observed, SpoolAdapter};
 use crate::cli::ServeArgs;
-use crate::config::Loaded;
+use crate::config::{Loaded, Report};
 use crate::plane::ControlPlane;
-use crate::signals::{self, Way};
+use crate::signals::{self, Heard, Way};
+use crate::watch::Watched;
 use crate::{check, config, log};
 
 /// How long the audit trail may take to become durable after the last request.
@@ -46,8 +47,8 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     };
     check::print_warnings(&path, &loaded);
     log::start(&loaded.config.telemetry);
-    let source = file_source(path);
-    match start(loaded, source, args.take_over) {
+    let again: Again = Box::new(move || config::load(&path));
+    match start(loaded, again, args.take_over) {
         Ok(process) => process.run(),
         Err(error) => {
             eprintln!("tollgate: cannot start: {error}");
@@ -56,12 +57,8 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-fn file_source(path: PathBuf) -> Source {
-    Box::new(move || match config::load(&path) {
-        Ok(Loaded { config, hash, .. }) => Ok(Fresh { config, hash }),
-        Err(report) => Err(report.to_string()),
-    })
-}
+/// Reads the configuration anew, for a reload.
+pub(crate) type Again = Box<dyn Fn() -> Result<Loaded, Report> + Send + Sync>;
 
 /// Why a start failed, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +80,7 @@ pub(crate) struct Process {
     settings: Settings,
     certificates: HashMap<SocketAddr, Certificates>,
     reloader: Arc<Reloader>,
-    files: Vec<PathBuf>,
+    watched: Arc<Watched>,
     background: tokio::runtime::Runtime,
     audit: AuditThread,
     mover: Mover,
@@ -91,12 +88,13 @@ pub(crate) struct Process {
 }
 
 /// Builds everything in order: settings before ports, so that a mistake leaves nothing half open.
-pub(crate) fn start(loaded: Loaded, source: Source, take_over: bool) -> Result<Process, StartError> {
-    let Loaded { config, hash, files, .. } = loaded;
+pub(crate) fn start(loaded: Loaded, again: Again, take_over: bool) -> Result<Process, StartError> {
+    let watched = Arc::new(Watched::new(&loaded));
+    let Loaded { config, hash, .. } = loaded;
     let state_dir = state_dir(&config.state_dir)?;
-    let certificates = server::certificates(&config.listeners)?;
+    let certificates = server::certificates(&config)?;
     if !take_over {
-        server::check_addresses(&config.listeners)?;
+        server::check_addresses(&config)?;
     }
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -122,6 +120,8 @@ pub(crate) fn start(loaded: Loaded, source: Source, take_over: bool) -> Result<P
     live.upstreams.adopt(runtime.fleet());
     background.block_on(live.upstreams.warm(runtime.fleet(), WARM));
     let runtime = Arc::new(ArcSwap::from_pointee(runtime));
+    let noted = Arc::clone(&watched);
+    let source: Source = Box::new(move || noted.note(again()));
     let reloader = Reloader::new(source, Arc::clone(&runtime), Arc::clone(&live), certificates.clone(), hash);
     let settings = Settings {
         threads: config.process.threads,
@@ -135,7 +135,7 @@ pub(crate) fn start(loaded: Loaded, source: Source, take_over: bool) -> Result<P
         settings,
         certificates,
         reloader: Arc::new(reloader),
-        files,
+        watched,
         background,
         audit,
         mover,
@@ -185,19 +185,34 @@ impl Process {
             settings,
             certificates,
             reloader,
-            files,
+            watched,
             background,
             audit,
             mover,
             config,
         } = self;
         let plane = Arc::new(ControlPlane::new(gateway.runtime(), Arc::clone(&live), Arc::clone(&reloader)));
-        if let Err(error) =
-            background.block_on(crate::plane::listen(plane, &config, settings.take_over, background.handle()))
-        {
+        let admin = config.admin.address;
+        let listening = crate::plane::listen(
+            plane,
+            admin,
+            certificates.get(&admin),
+            settings.take_over,
+            background.handle(),
+        );
+        let refuse = |error: &dyn std::fmt::Display| {
             eprintln!("tollgate: cannot start: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
+        };
+        if let Err(error) = background.block_on(listening) {
+            return refuse(&error);
         }
+        let inside = background.enter();
+        let (heard, hangup) = match (Heard::listen(), signals::hangup()) {
+            (Ok(heard), Ok(hangup)) => (heard, hangup),
+            (Err(error), _) | (_, Err(error)) => return refuse(&format!("signals: {error}")),
+        };
+        drop(inside);
         let upstreams = live.upstreams.clone();
         background.spawn(async move { upstreams.run().await });
         let reload = {
@@ -208,9 +223,7 @@ impl Process {
                 signals::notify_ready();
             })
         };
-        background.spawn(signals::reloading(reload, config.process.watch, move || {
-            Some(config::fingerprint(&files))
-        }));
+        background.spawn(signals::reloading(hangup, reload, config.process.watch, watched));
         let way = Way {
             live: Arc::clone(&live),
             pre_stop: config.process.pre_stop,
@@ -218,15 +231,18 @@ impl Process {
             upgrade_socket: settings.upgrade_socket.clone(),
             flush: Box::new(move || flush(audit, mover)),
         };
-        live.lifecycle.started();
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            listeners = ?config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
-            admin = %config.admin.address,
-            "serving"
-        );
-        signals::notify_ready();
-        server::run(&gateway, &settings, &certificates, Box::pin(signals::stopping(way)));
+        let ready = || {
+            live.lifecycle.started();
+            tracing::info!(
+                version = env!("CARGO_PKG_VERSION"),
+                listeners = ?config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+                admin = %admin,
+                "serving"
+            );
+            signals::notify_ready();
+        };
+        let stopping = Box::pin(signals::stopping(heard, way));
+        server::run(&gateway, &settings, &certificates, stopping, ready);
         ExitCode::SUCCESS
     }
 }

@@ -1,6 +1,6 @@
 //! Signals and the way down: SIGTERM and SIGINT stop, SIGQUIT hands over to a successor, SIGHUP reloads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::runtime::Live;
 use tollgate_proxy::server::{HAND_OVER, Stop, successor_waits};
+
+use crate::watch::Watched;
 
 /// After the error events have been written, how long their streams may take to end.
 const AFTER_CUT: Duration = Duration::from_secs(5);
@@ -25,8 +27,8 @@ pub(crate) struct Way {
 }
 
 /// Waits for a signal that ends the process, and starts the drain. Resolves when Pingora shall close its listeners.
-pub(crate) async fn stopping(way: Way) -> Stop {
-    let stop = wait(way.upgrade_socket.clone()).await;
+pub(crate) async fn stopping(heard: Heard, way: Way) -> Stop {
+    let stop = heard.wait(&way.upgrade_socket).await;
     match stop {
         Stop::Terminate => {
             tracing::info!(requests = way.live.load.requests(), "stopping");
@@ -35,7 +37,10 @@ pub(crate) async fn stopping(way: Way) -> Stop {
             let pre_stop = way.pre_stop;
             tokio::time::sleep(pre_stop).await;
         }
-        Stop::HandOver => tracing::info!("a successor waits: handing the sockets over"),
+        Stop::HandOver => {
+            tracing::info!("a successor waits: handing the sockets over");
+            way.live.lifecycle.leave();
+        }
     }
     // A thread of its own: Pingora sleeps through its grace period and stops its runtimes when it ends.
     let spawned = std::thread::Builder::new().name("drain".into()).spawn(move || drain(way, stop));
@@ -47,31 +52,40 @@ pub(crate) async fn stopping(way: Way) -> Stop {
     stop
 }
 
-async fn wait(upgrade_socket: PathBuf) -> Stop {
-    let (Some(mut terminate), Some(mut interrupt), Some(mut quit)) =
-        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::quit()))
-    else {
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Stop::Terminate,
-            _ = interrupt.recv() => return Stop::Terminate,
-            _ = quit.recv() => {
-                if successor_waits(&upgrade_socket) {
-                    return Stop::HandOver;
+/// Signals that this process acts on. Made before it says that it is ready: until then they would simply end it.
+pub(crate) struct Heard {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Heard {
+    /// Within a runtime.
+    pub(crate) fn listen() -> std::io::Result<Heard> {
+        Ok(Heard {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    async fn wait(mut self, upgrade_socket: &Path) -> Stop {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Stop::Terminate,
+                _ = self.interrupt.recv() => return Stop::Terminate,
+                _ = self.quit.recv() => {
+                    if successor_waits(upgrade_socket) {
+                        return Stop::HandOver;
+                    }
+                    tracing::error!(
+                        socket = %upgrade_socket.display(),
+                        "SIGQUIT refused: no successor waits for the sockets. Start one with `tollgate serve --take-over` first."
+                    );
                 }
-                tracing::error!(
-                    socket = %upgrade_socket.display(),
-                    "SIGQUIT refused: no successor waits for the sockets. Start one with `tollgate serve --take-over` first."
-                );
             }
         }
     }
-}
-
-fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind).inspect_err(|error| tracing::error!(%error, "cannot listen for a signal")).ok()
 }
 
 /// Waits until nothing is in flight, at most for `drain`; then ends what still streams, flushes, and exits.
@@ -103,6 +117,10 @@ fn idle_by(live: &Live, deadline: Instant) -> bool {
     true
 }
 
+pub(crate) fn hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// A reload begins; [`notify_ready`] ends it (systemd.service(5), `Type=notify`).
 pub(crate) fn notify_reloading() {
     notify(&[NotifyState::Reloading]);
@@ -119,31 +137,28 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// SIGHUP, and where enabled a change of the file, reload. `reload` runs on a blocking thread, one at a time.
+/// SIGHUP, and where enabled a change of a file, reload. `reload` runs on a blocking thread, one at a time.
 pub(crate) async fn reloading(
+    mut hangup: Signal,
     reload: Arc<dyn Fn() + Send + Sync>,
     watch: Option<Duration>,
-    digest: impl Fn() -> Option<String> + Send + 'static,
+    watched: Arc<Watched>,
 ) {
-    let Some(mut hangup) = listen(SignalKind::hangup()) else { return };
-    let mut seen = digest();
     let mut ticks = tokio::time::interval(watch.unwrap_or(Duration::from_secs(3600)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let wanted = tokio::select! {
+        let asked = tokio::select! {
             _ = hangup.recv() => true,
-            _ = ticks.tick(), if watch.is_some() => {
-                let now = digest();
-                let changed = now.is_some() && now != seen;
-                seen = now.or(seen);
-                changed
+            _ = ticks.tick(), if watch.is_some() => false,
+        };
+        let (reload, watched) = (Arc::clone(&reload), Arc::clone(&watched));
+        let work = move || {
+            if asked || watched.changed() {
+                reload();
             }
         };
-        if wanted {
-            let reload = Arc::clone(&reload);
-            if let Err(error) = tokio::task::spawn_blocking(move || reload()).await {
-                tracing::error!(%error, "the reload panicked; the configuration in force stays");
-            }
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            tracing::error!(%error, "the reload panicked; the configuration in force stays");
         }
     }
 }

@@ -28,12 +28,7 @@ impl Config {
         if self.admin.address != next.admin.address {
             change.refuse(admin.key("address"));
         }
-        match (&self.admin.tls, &next.admin.tls) {
-            (None, None) => {}
-            (Some(before), Some(after)) if before == after => {}
-            (Some(_), Some(_)) => change.put_off(admin.key("tls")),
-            _ => change.refuse(admin.key("tls")),
-        }
+        change.compare_tls(&admin, &self.admin.tls, &next.admin.tls);
         if self.state_dir != next.state_dir {
             change.refuse(root.key("state_dir"));
         }
@@ -61,12 +56,7 @@ impl Config {
 
 impl Change {
     fn compare_listeners(&mut self, path: &KeyPath, before: &Listener, after: &Listener) {
-        let asks = |tls: &Option<ListenerTls>| tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if before.tls.is_some() != after.tls.is_some() {
-            self.refuse(path.key("tls"));
-        } else if asks(&before.tls) != asks(&after.tls) {
-            self.refuse(path.key("tls").key("client_ca"));
-        }
+        self.compare_tls(path, &before.tls, &after.tls);
         let changed = [
             ("address", before.address != after.address),
             ("h2", before.h2 != after.h2),
@@ -74,6 +64,16 @@ impl Change {
         ];
         for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
             self.refuse(path.key(key));
+        }
+    }
+
+    /// Files may change; whether there is TLS, and whether it asks for client certificates, may not.
+    fn compare_tls(&mut self, path: &KeyPath, before: &Option<ListenerTls>, after: &Option<ListenerTls>) {
+        let asks = |tls: &Option<ListenerTls>| tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if before.is_some() != after.is_some() {
+            self.refuse(path.key("tls"));
+        } else if asks(before) != asks(after) {
+            self.refuse(path.key("tls").key("client_ca"));
         }
     }
 

@@ -31,6 +31,9 @@ pub(crate) enum Next {
 
 /// Everything before the upstream, in the order of the life of a request.
 pub(crate) async fn receive(session: &mut Session, exchange: &mut Exchange) -> Result<Next, Stop> {
+    if exchange.live.lifecycle.is_leaving() {
+        session.set_keepalive(None); // `connection: close`; HTTP/2 gets its GOAWAY from Pingora
+    }
     identify(session, exchange);
     check_head(session)?;
     if let Some(next) = cross_origin(session, exchange).await? {

@@ -32,11 +32,14 @@ impl fmt::Display for Located {
 pub(crate) struct Report {
     pub(crate) file: PathBuf,
     pub(crate) problems: Vec<Located>,
+    /// Every file that was read, and their fingerprint: one of them has to change before another try makes sense.
+    pub(crate) read: Vec<PathBuf>,
+    pub(crate) hash: String,
 }
 
 impl Report {
     pub(super) fn new(file: &Path, problems: Vec<Located>) -> Self {
-        Report { file: file.into(), problems }
+        Report { file: file.into(), problems, read: Vec::new(), hash: String::new() }
     }
 
     pub(super) fn at_start(file: &Path, message: String) -> Self {

@@ -4,6 +4,8 @@ mod bodies;
 mod harness;
 mod input;
 mod leaks;
+mod ops;
+mod reload;
 mod spine;
 mod streams;
 mod wire;

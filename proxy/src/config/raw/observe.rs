@@ -20,7 +20,7 @@ pub struct Audit {
     pub max_text: ByteSize,
     /// What a request gets when no event can be taken in: refused before the upstream is called, or served with the gap counted and reported.
     pub when_full: WhenFull,
-    /// Events that may wait for the spool.
+    /// Events that may wait for the spool. Every request in flight holds a place, so keep it above `bounds.max_requests`.
     #[schemars(range(min = 1, max = 10_000_000), extend("x-reload" = "at the next start"))]
     pub queue: usize,
     /// Longest time until an event is durable.
@@ -51,7 +51,7 @@ impl Default for Audit {
             mode: AuditMode::Fast,
             max_text: ByteSize(2048),
             when_full: WhenFull::Refuse,
-            queue: 10_000,
+            queue: 20_000,
             commit_interval: HumanDuration(Duration::from_millis(50)),
             seq_block: 10_000,
             instance: None,

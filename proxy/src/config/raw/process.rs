@@ -73,7 +73,7 @@ pub struct Admin {
     #[schemars(extend("x-reload" = "refused"))]
     pub address: String,
     /// TLS with this certificate.
-    #[schemars(extend("x-unset" = "plain HTTP, loopback only", "x-reload" = "at the next start; on or off is refused"))]
+    #[schemars(extend("x-unset" = "plain HTTP, loopback only", "x-reload" = "files are read again; on or off is refused"))]
     pub tls: Option<Tls>,
     /// SHA-256 of the admin token, 64 hex digits: `printf %s "$TOKEN" | sha256sum`. The token itself: 256 random bits.
     #[schemars(extend("x-unset" = "only health and, on loopback, metrics exist"), example = &"3f0a…")]
