@@ -123,7 +123,10 @@ pub(crate) fn hangup() -> std::io::Result<Signal> {
 
 /// A reload begins; [`notify_ready`] ends it (systemd.service(5), `Type=notify`).
 pub(crate) fn notify_reloading() {
-    notify(&[NotifyState::Reloading]);
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
 }
 
 pub(crate) fn notify_ready() {

@@ -91,7 +91,8 @@ fn fail_attempt(exchange: &mut Exchange, failure: Failure, error: &Error) {
     tracing::debug!(%error, provider = name.provider, target = name.target, "attempt failed");
     note(&exchange.live, &mut exchange.facts.event, &running, &proxied.call.model, Some(failure.as_str()));
     proxied.plan.fail(running.attempt, failure, clock::now());
-    if proxied.control.content_sent() && exchange.failure.is_none() {
+    // A shutdown is ours, not the host's: `errors::rejection_of` has its words.
+    if proxied.control.content_sent() && exchange.failure.is_none() && error.etype() != &SHUTDOWN {
         exchange.failure = Some(broken_in_stream(failure));
     }
 }

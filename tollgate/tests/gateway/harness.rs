@@ -110,6 +110,21 @@ impl Gateway {
         self.wait_ready();
     }
 
+    /// A second process with `--take-over`: same file, same sockets. Not waited for: it waits for this one.
+    pub(crate) fn successor(&self) -> Gateway {
+        let mut successor = Gateway {
+            child: spawn(&self.config, &self.environment, &["--take-over"]),
+            listen: self.listen,
+            admin: self.admin,
+            dir: Arc::clone(&self.dir),
+            config: self.config.clone(),
+            environment: self.environment.clone(),
+            lines: Arc::default(),
+        };
+        successor.collect_lines();
+        successor
+    }
+
     fn collect_lines(&mut self) {
         let stdout = self.child.stdout.take().expect("piped");
         let lines = Arc::clone(&self.lines);

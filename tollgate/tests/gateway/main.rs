@@ -5,6 +5,7 @@ mod harness;
 mod input;
 mod leaks;
 mod ops;
+mod process;
 mod reload;
 mod spine;
 mod streams;

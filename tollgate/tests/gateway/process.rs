@@ -1,0 +1,299 @@
+//! The process: how it starts, stops, hands over, and what is left after it was killed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tollgate_fake_upstream::{Fake, Options, Script};
+
+use crate::harness::{
+    Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, binary, chat, client, free_port, in_front_of_fake,
+    until,
+};
+use crate::ops::{Clients, said};
+
+fn with(process: &str) -> String {
+    format!("{ONE_UPSTREAM}{process}\n")
+}
+
+async fn stream(gateway: &Gateway, model: &str) -> Events {
+    let call = client().post(gateway.url("/v1/chat/completions")).json(&chat(model, "Count", true));
+    Events::of(call.send().await.expect("answered"))
+}
+
+/// The admin listener's word on readiness.
+async fn ready(gateway: &Gateway) -> u16 {
+    reqwest::get(gateway.admin_url("/ready")).await.expect("answered").status().as_u16()
+}
+
+async fn stops_being_ready(gateway: &Gateway) {
+    let looking = async {
+        while ready(gateway).await != 503 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("not ready any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_process_stops_at_once() {
+    let (_fake, mut gateway) = in_front_of_fake(&with("process: {drain: 10m}"));
+    let answer = gateway.call("m").await; // its connection stays open
+    assert_eq!(answer.status(), 200);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    assert_eq!(gateway.events(1).len(), 1);
+    let said = gateway.verify();
+    assert!(!said.contains("crash"), "a clean stop abandons nothing: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_in_flight_drains_to_its_end() {
+    let (fake, mut gateway) = in_front_of_fake(&with("process: {drain: 10m}"));
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let mut events = stream(&gateway, "gated").await;
+    assert_eq!(events.text().await.as_deref(), Some("One. "));
+    gateway.signal("TERM");
+    stops_being_ready(&gateway).await;
+    until(|| std::net::TcpStream::connect(gateway.listen).is_err().then_some(()), "no new connection");
+    fake.gate("gated").open_all();
+    assert_eq!(events.text().await.as_deref(), Some("Two. "));
+    assert_eq!(events.text().await, None);
+    assert!(events.raw.ends_with(b"data: [DONE]\n\n"));
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    let events = gateway.events(1);
+    assert_eq!((events.len(), &events[0]["status"]), (1, &"success".into()));
+    gateway.verify();
+}
+
+/// Between the signal and the end of `pre_stop` the gateway is not ready, but still answers, and closes every connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_it_stops_it_says_so() {
+    let (_fake, mut gateway) = in_front_of_fake(&with("process: {pre_stop: 3s}"));
+    let answer = gateway.call("m").await;
+    assert!(answer.headers().get("connection").is_none_or(|value| value != "close"));
+    gateway.signal("TERM");
+    stops_being_ready(&gateway).await;
+    let answer = gateway.call("m").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["connection"], "close");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_drain_what_streams_gets_an_error_event() {
+    let (fake, mut gateway) = in_front_of_fake(&with("process: {drain: 1s}"));
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let mut events = stream(&gateway, "gated").await;
+    assert_eq!(events.text().await.as_deref(), Some("One. "));
+    gateway.signal("TERM");
+    let (rest, _) = events.rest().await;
+    let last = rest.last().expect("an error event");
+    assert!(last.contains("OVERLOADED") && last.contains("shutting down"), "{rest:?}");
+    assert!(!rest.iter().any(|event| event.contains("[DONE]")));
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    let events = gateway.events(1);
+    assert_eq!((events.len(), &events[0]["status"]), (1, &"error".into()));
+    gateway.verify();
+}
+
+/// Everything answered long enough before the kill is in the trail; the numbers that were lost are reported.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_only_what_was_not_committed() {
+    // The commit interval is 50 ms; the rest is what a busy disk may take for the commit itself.
+    const COMMITTED: Duration = Duration::from_secs(1);
+    let (_fake, mut gateway) = in_front_of_fake(&with("audit: {commit_interval: 50ms}"));
+    let clients = Clients::start(8, &gateway.url("/v1/chat/completions"), "m");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    gateway.signal("KILL");
+    let killed = Instant::now();
+    gateway.wait_end();
+    let tally = clients.stop().await;
+    let durable: Vec<_> =
+        tally.answered.iter().filter(|(_, at)| killed.duration_since(*at) > COMMITTED).collect();
+    assert!(durable.len() >= 20, "the load was a load: {}", durable.len());
+
+    gateway.restart();
+    until(|| (gateway.metric("tollgate_audit_gaps_total", "") >= 1.0).then_some(()), "the gap's report");
+    let events = gateway.events(durable.len());
+    let known: std::collections::HashSet<_> =
+        events.iter().filter_map(|event| event["request_id"].as_str()).collect();
+    let missing: Vec<_> = durable.iter().filter(|(id, _)| !known.contains(id.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(gateway.status_of("m").await, 200);
+    gateway.events(events.len() + 1);
+    let said = gateway.verify();
+    assert!(said.contains("crash"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_successor_sigquit_is_refused() {
+    let (_fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
+    gateway.signal("QUIT");
+    gateway.wait_log("SIGQUIT refused");
+    assert_eq!(gateway.status_of("m").await, 200);
+    assert_eq!(ready(&gateway).await, 200);
+}
+
+/// Under load, with a stream in flight, another process takes the sockets. No request fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_takes_over() {
+    let (fake, mut old) = in_front_of_fake(&with("process: {drain: 10m}"));
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let mut events = stream(&old, "gated").await;
+    assert_eq!(events.text().await.as_deref(), Some("One. "));
+    let clients = Clients::start(8, &old.url("/v1/chat/completions"), "m");
+
+    let new = old.successor();
+    until(|| waits(&old).then_some(()), "the successor waits");
+    old.signal("QUIT");
+    new.wait_log("serving");
+    fake.gate("gated").open(1);
+    assert_eq!(events.text().await.as_deref(), Some("Two. "));
+    fake.gate("gated").open_all();
+    assert_eq!(events.text().await, None);
+    assert!(events.raw.ends_with(b"data: [DONE]\n\n"));
+    assert_eq!(old.wait_end().code(), Some(0));
+
+    assert_eq!(new.status_of("m").await, 200);
+    until(|| (new.metric("tollgate_config_generation", "") == 1.0).then_some(()), "the admin listener");
+    let tally = clients.stop().await;
+    eprintln!(
+        "hand-over: {} answered, {} failed {:?}",
+        tally.answered.len(),
+        tally.failed.len(),
+        tally.failed
+    );
+    assert_eq!(tally.failed, Vec::<String>::new());
+    let count = tally.answered.len() + 2;
+    assert_eq!(new.events(count).len(), count);
+    assert!(!new.verify().contains("crash"));
+}
+
+/// Whether a successor listens on the hand-over socket.
+fn waits(gateway: &Gateway) -> bool {
+    let socket = gateway.dir.path().canonicalize().expect("there").join("state/run/upgrade.sock");
+    let sockets = std::fs::read_to_string("/proc/net/unix").expect("Linux");
+    sockets.lines().any(|line| line.ends_with(socket.to_str().expect("UTF-8")))
+}
+
+/// `tollgate serve` with a file that must not start: exit code and words.
+fn refused(yaml: &str, listen: SocketAddr, admin: SocketAddr) -> (Option<i32>, String) {
+    let dir = TempDir::new().expect("a folder");
+    let config = dir.path().join("tollgate.yaml");
+    std::fs::write(&config, yaml).expect("written");
+    std::fs::write(dir.path().join("broken.pem"), "not a certificate").expect("written");
+    let mut child = Command::new(binary())
+        .args(["serve", "-c"])
+        .arg(&config)
+        .env("LISTEN", listen.to_string())
+        .env("ADMIN", admin.to_string())
+        .env("STATE_DIR", dir.path().join("state"))
+        .env("TOLLGATE_KEY", KEY)
+        .env("UPSTREAM", "http://127.0.0.1:9")
+        .env("BROKEN", dir.path().join("broken.pem"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().expect("waitable").is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("ended");
+    (output.status.code(), said(&output))
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("bound");
+    let yaml = format!("{HEAD}{ONE_UPSTREAM}");
+    let tls = |files: &str| yaml.replace(r#""${LISTEN}""#, &format!(r#""${{LISTEN}}", tls: {{{files}}}"#));
+    let ca = |key: &str| {
+        yaml.replace(
+            r#"base_urls: ["${UPSTREAM}"]"#,
+            &format!(r#"base_urls: ["https://127.0.0.1:9"], {key}"#),
+        )
+    };
+    let table = [
+        ("a port that is taken", yaml.clone(), taken, free_port(), 1, format!("cannot listen on {taken}")),
+        ("the admin port", yaml.clone(), free_port(), taken, 1, format!("cannot listen on {taken}")),
+        (
+            "no key file",
+            tls("cert: /none.pem, key: /none.pem"),
+            free_port(),
+            free_port(),
+            78,
+            "/none.pem".into(),
+        ),
+        (
+            "a broken certificate",
+            tls(r#"cert: "${BROKEN}", key: "${BROKEN}""#),
+            free_port(),
+            free_port(),
+            1,
+            "broken.pem".into(),
+        ),
+        ("a broken CA", ca(r#"ca: "${BROKEN}""#), free_port(), free_port(), 1, "broken.pem".into()),
+        ("no CA", ca("ca: /none.pem"), free_port(), free_port(), 78, "/none.pem".into()),
+    ];
+    for (what, yaml, listen, admin, code, words) in table {
+        let (got, said) = refused(&yaml, listen, admin);
+        assert_eq!(got, Some(code), "{what}: {said}");
+        assert!(said.contains(&words), "{what}: {said}");
+    }
+}
+
+/// As during an upgrade: each has its own spool, and one store holds what both have seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_a_state_directory() {
+    let (fake, mut one) = in_front_of_fake(ONE_UPSTREAM);
+    let mut two = Gateway::start_file(&one.config, Arc::clone(&one.dir), &[("UPSTREAM", &fake.url())], &[]);
+    for _ in 0..3 {
+        assert_eq!(one.status_of("m").await, 200);
+        assert_eq!(two.status_of("m").await, 200);
+    }
+    assert_eq!(one.events(6).len(), 6);
+    for gateway in [&mut one, &mut two] {
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait_end().code(), Some(0));
+    }
+    assert_eq!(one.events(6).len(), 6);
+    assert!(!one.verify().contains("crash"));
+}
+
+/// What systemd hears (sd_notify(3), `Type=notify`).
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_manager_is_told() {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bound");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let heard = move |wanted: &str| {
+        let mut buffer = [0; 4096];
+        loop {
+            let n = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{wanted}: {error}"));
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            if text.lines().any(|line| line == wanted) {
+                return text;
+            }
+        }
+    };
+    let fake = Fake::start(Options::default()).expect("the fake upstream starts");
+    let yaml = format!("{HEAD}{ONE_UPSTREAM}");
+    let notify = path.display().to_string();
+    let mut gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url()), ("NOTIFY_SOCKET", &notify)]);
+    assert!(heard("READY=1").contains(&format!("MAINPID={}", gateway.pid())));
+    gateway.signal("HUP");
+    // systemd takes a reload only with the time of its start (systemd.service(5), `Type=notify-reload`).
+    assert!(heard("RELOADING=1").contains("MONOTONIC_USEC="));
+    heard("READY=1");
+    gateway.signal("TERM");
+    heard("STOPPING=1");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+}
