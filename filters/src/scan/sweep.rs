@@ -188,7 +188,8 @@ impl Sweep {
     pub(super) fn advance(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
         self.resume(rules, policy, view);
         let bytes = &view.text.as_bytes()[..view.end - view.base];
-        let (watch, triggers) = (policy.reach.watch, &rules.triggers);
+        let (enabled, accept, triggers) =
+            (policy.reach.watch.enabled, policy.reach.watch.accept, &rules.triggers);
         let mut at = self.pos - view.base;
         let mut state = self.state;
         while at < bytes.len() {
@@ -198,14 +199,12 @@ impl Sweep {
                 let mut states = [0; 8];
                 let mut seen = 0;
                 for (after, unit) in states.iter_mut().zip(block) {
-                    state = triggers.step(state, *unit, watch);
+                    state = triggers.step(state, *unit, enabled);
                     *after = state;
                     seen |= state;
                 }
-                if seen & watch.accept != 0 {
-                    for (i, after) in
-                        states.iter().enumerate().filter(|(_, after)| **after & watch.accept != 0)
-                    {
+                if seen & accept != 0 {
+                    for (i, after) in states.iter().enumerate().filter(|(_, after)| **after & accept != 0) {
                         self.hits(rules, policy, view, *after, view.base + at + i);
                     }
                 }
@@ -213,8 +212,8 @@ impl Sweep {
                 continue;
             }
             let Some(unit) = view.next(view.base + at) else { break };
-            state = triggers.step(state, unit.byte, watch);
-            if state & watch.accept != 0 {
+            state = triggers.step(state, unit.byte, enabled);
+            if state & accept != 0 {
                 self.hits(rules, policy, view, state, unit.start);
             }
             at = unit.end - view.base;

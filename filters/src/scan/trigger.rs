@@ -71,7 +71,7 @@ impl Bucket {
 /// The buckets that a policy looks at, and those in which it holds back what is unfinished.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Watch {
-    enabled: u64,
+    pub(super) enabled: u64,
     pub(super) accept: u64,
     /// Unfinished patterns that are held: of numbers, of key prefixes, and of what else begins after a border.
     pub(super) numbers: u64,
@@ -153,12 +153,12 @@ impl Triggers {
 
     /// The state before a text: as after a space.
     pub(super) fn start(&self, watch: Watch) -> u64 {
-        self.step(0, b' ', watch)
+        self.step(0, b' ', watch.enabled)
     }
 
     #[inline(always)]
-    pub(super) fn step(&self, state: u64, unit: u8, watch: Watch) -> u64 {
-        ((state << BUCKETS) | watch.enabled) & self.table[usize::from(unit)]
+    pub(super) fn step(&self, state: u64, unit: u8, enabled: u64) -> u64 {
+        ((state << BUCKETS) | enabled) & self.table[usize::from(unit)]
     }
 
     /// The buckets in which a pattern is complete.
@@ -205,7 +205,7 @@ mod tests {
         let mut state = triggers.start(watch);
         let mut found = Vec::new();
         for (at, unit) in text.bytes().enumerate() {
-            state = triggers.step(state, unit, watch);
+            state = triggers.step(state, unit, watch.enabled);
             found.extend(Triggers::hits(state, watch).map(|bucket| (at, bucket)));
         }
         found
@@ -229,7 +229,8 @@ mod tests {
         triggers.add(Bucket::Prefix0, &prefixed("gith"));
         let watch = triggers.watch(|_| (true, true));
         for (text, expect) in [("", 0), ("gi", 2), ("a git", 3), ("ggi", 0), ("gith", 0), ("gitx", 0)] {
-            let state = text.bytes().fold(triggers.start(watch), |s, unit| triggers.step(s, unit, watch));
+            let state =
+                text.bytes().fold(triggers.start(watch), |s, unit| triggers.step(s, unit, watch.enabled));
             assert_eq!(unfinished(state, watch.prefixes), expect, "{text}");
         }
     }

@@ -122,7 +122,8 @@ fn reference(text: &[u8]) -> bool {
         };
         text.contains(&separator) && parts.all(word)
     };
-    starts("$")
+    memchr::memmem::find(text, b"::").is_some()
+        || starts("$")
         || starts("%")
         || starts("@") && words(b'.')
         || starts("/") && words(b'/')
