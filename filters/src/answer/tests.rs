@@ -1,6 +1,7 @@
 //! Whole answers, cut everywhere. Each surface's transcripts and tables stand in a file of their own.
 
 mod chat;
+mod ends;
 mod messages;
 mod plain;
 mod random;

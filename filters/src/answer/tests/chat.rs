@@ -1,44 +1,44 @@
 use super::*;
 
-const HEAD: &str = r#""id":"chatcmpl-9","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini-2024-07-18","system_fingerprint":"fp_1""#;
+pub(super) const HEAD: &str = r#""id":"chatcmpl-9","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini-2024-07-18","system_fingerprint":"fp_1""#;
 
-fn chunk(choices: &str) -> String {
+pub(super) fn chunk(choices: &str) -> String {
     format!("{{{HEAD},\"choices\":[{choices}]}}")
 }
 
-fn delta(index: u32, delta: &str) -> String {
+pub(super) fn delta(index: u32, delta: &str) -> String {
     chunk(&format!("{{\"index\":{index},\"delta\":{delta},\"logprobs\":null,\"finish_reason\":null}}"))
 }
 
-fn finish(index: u32, reason: &str) -> String {
+pub(super) fn finish(index: u32, reason: &str) -> String {
     chunk(&format!("{{\"index\":{index},\"delta\":{{}},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}"))
 }
 
-fn stream(events: &[String]) -> String {
+pub(super) fn stream(events: &[String]) -> String {
     let events: Vec<&str> = events.iter().map(String::as_str).chain(["[DONE]"]).collect();
     sse(&events)
 }
 
-fn usage_chunk() -> String {
+pub(super) fn usage_chunk() -> String {
     format!(
         "{{{HEAD},\"choices\":[],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":5,\"total_tokens\":14,\
          \"prompt_tokens_details\":{{\"cached_tokens\":4}},\"completion_tokens_details\":{{\"reasoning_tokens\":2}}}}}}"
     )
 }
 
-fn texts(got: &Got) -> BTreeMap<String, String> {
+pub(super) fn texts(got: &Got) -> BTreeMap<String, String> {
     lanes(&events(&got.text)).into_iter().filter(|(path, _)| path.contains("delta")).collect()
 }
 
-fn lane(got: &Got, path: &str) -> String {
+pub(super) fn lane(got: &Got, path: &str) -> String {
     texts(got).remove(path).unwrap_or_default()
 }
 
-fn last_data(got: &Got) -> Value {
+pub(super) fn last_data(got: &Got) -> Value {
     events(&got.text).pop().map_or(Value::Null, |said| said.data)
 }
 
-fn reasons(got: &Got) -> Vec<(u64, String)> {
+pub(super) fn reasons(got: &Got) -> Vec<(u64, String)> {
     let mut reasons = Vec::new();
     for said in events(&got.text) {
         for choice in said.data["choices"].as_array().into_iter().flatten() {
@@ -50,7 +50,7 @@ fn reasons(got: &Got) -> Vec<(u64, String)> {
     reasons
 }
 
-fn hello() -> Vec<String> {
+pub(super) fn hello() -> Vec<String> {
     vec![
         delta(0, r#"{"role":"assistant","content":"","refusal":null}"#),
         delta(0, r#"{"content":"Hello"}"#),
@@ -60,7 +60,7 @@ fn hello() -> Vec<String> {
 }
 
 /// `MAIL` in `lane`, cut into pieces of `size`.
-fn mail_in(field: &str, size: usize) -> Vec<String> {
+pub(super) fn mail_in(field: &str, size: usize) -> Vec<String> {
     let mut events = vec![delta(0, r#"{"role":"assistant","content":""}"#)];
     for piece in pieces(&format!("Write to {MAIL} now, she said."), size) {
         events.push(delta(0, &format!("{{\"{field}\":\"{piece}\"}}")));
@@ -365,123 +365,6 @@ fn azure_first_chunk_passes_as_it_is() {
 }
 
 #[test]
-fn a_block_ends_every_choice_then_usage_then_done() {
-    let mut input = vec![
-        delta(0, r#"{"role":"assistant","content":""}"#),
-        delta(1, r#"{"role":"assistant","content":""}"#),
-        delta(1, r#"{"content":"I am harmless. "}"#),
-    ];
-    for piece in pieces(&format!("Write to {MAIL} now"), 4) {
-        input.push(delta(0, &format!("{{\"content\":\"{piece}\"}}")));
-    }
-    input.extend([finish(0, "stop"), finish(1, "stop"), usage_chunk()]);
-    let got = run(&blocking(Api::Chat), Form::Events, &stream(&input));
-    assert_eq!((got.step.clone(), got.reason.as_deref()), (Step::Blocked, Some("content_filter")));
-    assert_eq!(lane(&got, ".choices[0].delta.content"), "Write to ");
-    assert_eq!(reasons(&got), [(0, "content_filter".to_owned()), (1, "content_filter".to_owned())]);
-    assert_eq!(last_data(&got), Value::String("[DONE]".into()));
-    assert!(!got.text.contains("usage"));
-    assert_no_leak(&got.text, MAIL);
-
-    let asked = Options { usage_asked: true, input_estimate: 11, ..blocking(Api::Chat) };
-    let got = run(&asked, Form::Events, &stream(&input));
-    let said = events(&got.text);
-    assert_eq!(said[said.len() - 2].data["usage"]["prompt_tokens"], 11);
-    assert_eq!(said[said.len() - 2].data["choices"], Value::Array(vec![]));
-}
-
-#[test]
-fn a_block_in_the_first_chunk_still_says_who_speaks() {
-    let input = [delta(0, &format!(r#"{{"role":"assistant","content":"hi {MAIL} x"}}"#)), finish(0, "stop")];
-    let got = run(&blocking(Api::Chat), Form::Events, &stream(&input));
-    assert_eq!(lane(&got, ".choices[0].delta.content"), "hi ");
-    assert_eq!(lane(&got, ".choices[0].delta.role"), "assistant");
-    assert_eq!(reasons(&got), [(0, "content_filter".to_owned())]);
-    assert_no_leak(&got.text, MAIL);
-}
-
-#[test]
-fn broken_streams_never_end_cleanly() {
-    let whole = hello();
-    let truncated = |events: &[String]| sse(&events.iter().map(String::as_str).collect::<Vec<_>>());
-    let kind = |got: &Got| match &got.step {
-        Step::UpstreamFailed(fault) => Some(fault.kind),
-        _ => None,
-    };
-    for options in [Options::new(Api::Chat), masking(Api::Chat)] {
-        for (input, content) in [
-            (String::new(), false),
-            (truncated(&whole[..1]), false),
-            (truncated(&whole[..3]), true),
-            (stream(&whole[..3]), true),
-            (format!("{}data: {{\"id\":\"x\",\"cho", truncated(&whole[..1])), false),
-        ] {
-            let got = run(&options, Form::Events, &input);
-            assert_eq!(kind(&got), Some(FaultKind::Truncated), "{input}");
-            assert!(content || !got.content && got.text.is_empty(), "{input}");
-            assert!(!got.text.contains("[DONE]"));
-        }
-        for data in ["{not json}", "1} trailing", "{} {}", "{\"choices\":[}"] {
-            let malformed = format!("{}data: {data}\n\n", truncated(&whole[..1]));
-            assert_eq!(kind(&run(&options, Form::Events, &malformed)), Some(FaultKind::Malformed), "{data}");
-        }
-        let large = Options { max_event: 64, ..copy(&options) };
-        assert_eq!(kind(&run(&large, Form::Events, &stream(&whole))), Some(FaultKind::TooLarge));
-        for error in [
-            r#"{"error":{"message":"CUDA out of memory","type":"InternalServerError","param":null,"code":500}}"#,
-            r#"{"object":"error","message":"CUDA out of memory","type":"x","param":null,"code":500}"#,
-        ] {
-            for before in [0, 1, 3] {
-                let mut input: Vec<&str> = whole[..before].iter().map(String::as_str).collect();
-                input.push(error);
-                let got = run(&options, Form::Events, &sse(&input));
-                let Step::UpstreamFailed(fault) = &got.step else { panic!("{:?}", got.step) };
-                assert_eq!((fault.kind, fault.status), (FaultKind::ErrorEvent, Some(500)));
-                assert_eq!(fault.message, "CUDA out of memory");
-                assert!(!got.text.contains("CUDA"));
-                assert!(before == 3 || !got.content, "an error before content can be retried");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_failed_answer_says_so_in_band() {
-    let mut pipeline = Pipeline::new(masking(Api::Chat), Masker::new());
-    pipeline.begin(Form::Events);
-    let mut out = Vec::new();
-    let input = sse(&[&delta(0, r#"{"content":"Hello there, wor"}"#)]);
-    assert_eq!(pipeline.push(input.as_bytes(), &mut out), Step::More);
-    let rejection = Rejection::new(crate::verdict::Code::UpstreamError, "the upstream broke off; try again");
-    pipeline.fail(&rejection, "req-1", &mut out);
-    let text = String::from_utf8(out).expect("UTF-8");
-    let error = events(&text).pop().expect("an event").data;
-    assert_eq!(error["error"]["code"], "UPSTREAM_ERROR");
-    assert!(error["error"]["message"].is_string() && error["error"]["param"].is_null());
-    assert!(!text.contains("[DONE]"));
-    assert!(pipeline.discarded() > 0 && pipeline.held() == 0);
-    let mut late = Vec::new();
-    assert_eq!(pipeline.push(b"data: [DONE]\n\n", &mut late), Step::Done);
-    assert!(late.is_empty());
-}
-
-#[test]
-fn another_attempt_begins_anew() {
-    let mut pipeline = Pipeline::new(masking(Api::Chat), Masker::new());
-    let mut out = Vec::new();
-    pipeline.begin(Form::Events);
-    let first = sse(&[&delta(0, r#"{"role":"assistant","content":""}"#).replace("chatcmpl-9", "dead")]);
-    assert_eq!(pipeline.push(first.as_bytes(), &mut out), Step::More);
-    assert!(matches!(pipeline.finish(&mut out), Step::UpstreamFailed(_)));
-    assert!(out.is_empty() && !pipeline.has_content());
-    pipeline.begin(Form::Events);
-    assert_eq!(pipeline.push(stream(&hello()).as_bytes(), &mut out), Step::Done);
-    let text = String::from_utf8(out).expect("UTF-8");
-    assert!(!text.contains("dead"));
-    assert!(text.ends_with("data: [DONE]\n\n"));
-}
-
-#[test]
 fn lanes_are_bounded() {
     let mut input: Vec<String> = Vec::new();
     for tool in 0..5 {
@@ -565,25 +448,6 @@ fn what_may_leave_leaves_with_its_delta() {
         (&kept[0].data["choices"][0]["vendor_field"], &kept[0].data["choices"][0]["delta"]["content"]),
         (&1.into(), &"".into())
     );
-}
-
-#[test]
-fn a_text_cut_short_gives_nothing_of_a_value_away() {
-    for reason in ["length", "stop"] {
-        let mut input = mail_in("content", 4);
-        let text = format!("Write to {}", &MAIL[..MAIL.len() - 4]);
-        input.truncate(1);
-        input.extend(pieces(&text, 4).iter().map(|piece| delta(0, &format!("{{\"content\":\"{piece}\"}}"))));
-        input.push(finish(0, reason));
-        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
-        let said = lane(&got, ".choices[0].delta.content");
-        if reason == "length" {
-            assert_eq!(said, "Write to [EMAIL_1]");
-            assert_no_leak(&got.text, &MAIL[..MAIL.len() - 4]);
-        } else {
-            assert_eq!(said, text, "whole, it is no address");
-        }
-    }
 }
 
 #[test]
