@@ -9,7 +9,7 @@ use tollgate_filters::verdict::{Code, Rejection};
 
 use super::ctx::{Exchange, Proxied, Running};
 use super::seam::{ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
-use super::stream::GUARD_FAILED;
+use super::stream::{GUARD_FAILED, REFUSED};
 use crate::clock;
 use crate::runtime::Live;
 use crate::upstream::Outcome;
@@ -37,7 +37,7 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
         finish_attempt(exchange, Outcome::ClientGone);
         return error;
     }
-    if kind == ENDED_EARLY {
+    if kind == ENDED_EARLY || kind == REFUSED {
         finish_attempt(exchange, Outcome::Ok);
         return error;
     }

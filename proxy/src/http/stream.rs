@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use pingora_error::{Error, ErrorType};
+use pingora_error::{Error, ErrorSource, ErrorType};
 use serde_json::Value;
 use tollgate_filters::answer::{Fault, FaultKind, Form, Step};
 use tollgate_filters::chat::Api;
@@ -17,6 +17,8 @@ use crate::upstream::Outcome;
 
 /// The upstream sent something that is not the answer it began.
 pub(crate) const BAD_ANSWER: ErrorType = ErrorType::new("BadAnswer");
+/// An error event says that the request is wrong: it would be so everywhere.
+pub(crate) const REFUSED: ErrorType = ErrorType::new("UpstreamRefused");
 /// A guard could not read the answer.
 pub(crate) const GUARD_FAILED: ErrorType = ErrorType::new("GuardFailed");
 
@@ -98,7 +100,7 @@ fn filter(proxied: &mut Proxied, body: &mut Option<Bytes>, end: bool) -> Option<
     failure
 }
 
-/// Returns the rejection of a guard that failed: it is final, whatever the attempts say.
+/// Returns a rejection that is final, whatever other attempts would say.
 fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
     match step {
         Step::More => None,
@@ -113,6 +115,16 @@ fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
                 proxied.control.after_batch(After::End);
             }
             None
+        }
+        Step::UpstreamFailed(fault) if is_clients(&fault) && !proxied.pipeline.has_content() => {
+            proxied.deaf = true;
+            proxied.control.after_batch(After::Fail(Error::create(
+                REFUSED,
+                ErrorSource::Upstream,
+                None,
+                None,
+            )));
+            Some(Rejection::new(Code::InvalidRequest, fault.message))
         }
         Step::UpstreamFailed(fault) => {
             proxied.deaf = true;
@@ -135,12 +147,21 @@ fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
     }
 }
 
+/// Whether the upstream's error is about the request, as a status would have said.
+fn is_clients(fault: &Fault) -> bool {
+    let deliver =
+        |status| (400..500).contains(&status) && select::judge_status(status, None) == Judgement::Deliver;
+    fault.kind == FaultKind::ErrorEvent && fault.status.is_some_and(deliver)
+}
+
 /// What an answer that began well says about its target.
 fn failure_of(fault: &Fault) -> Failure {
     match (fault.kind, fault.status) {
         (FaultKind::ErrorEvent, Some(status)) => match select::judge_status(status, None) {
-            Judgement::Next(failure) => failure,
-            Judgement::Deliver => Failure::ErrorEvent,
+            Judgement::Next(failure) if failure.is_timeout() => Failure::Timeout,
+            // Our account there, not the host.
+            Judgement::Next(failure) if !failure.is_hosts_fault() => failure,
+            _ => Failure::ErrorEvent, // the status of the answer itself was 200
         },
         (FaultKind::ErrorEvent, None) => Failure::ErrorEvent,
         (FaultKind::Truncated, _) => Failure::Broken,

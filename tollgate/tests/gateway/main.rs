@@ -1,6 +1,7 @@
 //! Whole-gateway tests: the real binary as a process of its own, the fake upstream in this one, real sockets between them.
 
 mod bodies;
+mod failover;
 mod harness;
 mod input;
 mod leaks;
