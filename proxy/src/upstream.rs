@@ -103,6 +103,11 @@ impl Upstreams {
         probe::run(self.shared.current.subscribe(), Arc::clone(&self.shared.events)).await;
     }
 
+    /// The adopted fleet, and word of each that follows it.
+    pub(crate) fn adopted(&self) -> watch::Receiver<Option<Arc<Fleet>>> {
+        self.shared.current.subscribe()
+    }
+
     /// Takes a target out of service for new requests, now and after reloads and restarts. Waits for the disk.
     pub fn drain(&self, id: &str) -> Result<(), DrainError> {
         self.set_drained(id, true)

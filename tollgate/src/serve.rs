@@ -215,6 +215,8 @@ impl Process {
         drop(inside);
         let upstreams = live.upstreams.clone();
         background.spawn(async move { upstreams.run().await });
+        let offering = Arc::clone(&live);
+        background.spawn(async move { offering.offered.run(&offering.upstreams).await });
         let reload = {
             let reloader = Arc::clone(&reloader);
             Arc::new(move || {

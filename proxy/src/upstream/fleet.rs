@@ -11,7 +11,7 @@ use tollgate_filters::select::{BreakerRules, HealthRules, Ring, StickyKey};
 
 use super::host::{Host, HostKey};
 use super::tls::ProviderTls;
-use super::{UpstreamEvents, plan};
+use super::{UpstreamEvents, plan, probe};
 use crate::config::{BaseUrl, Config, Labels, Model, Name, Provider, StickyBy, Target, Timeouts};
 
 /// The upstream side of one configuration. Immutable; live state is in the [`Host`]s it points to.
@@ -86,6 +86,11 @@ impl Fleet {
         self.any.is_some()
     }
 
+    /// The entry for `*`.
+    pub(crate) fn any_model(&self) -> Option<&Arc<ModelEntry>> {
+        self.any.as_ref()
+    }
+
     /// The order in which this request tries targets; a rejection where no target could ever take it.
     pub fn plan(
         &self,
@@ -128,6 +133,11 @@ impl ProviderEntry {
 
     pub fn client_cert(&self) -> Option<&Arc<CertKey>> {
         self.tls.client.as_ref()
+    }
+
+    /// A client for background questions, with the provider's CA and certificate; no connection outlives its question.
+    pub(crate) fn client(&self) -> Result<reqwest::Client, String> {
+        probe::client(self).map_err(|cause| probe::reason(&cause))
     }
 
     pub(super) fn health_rules(&self) -> Option<HealthRules> {

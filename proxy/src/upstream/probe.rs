@@ -117,7 +117,7 @@ struct OnceClient(std::cell::OnceCell<Result<reqwest::Client, String>>);
 
 impl OnceClient {
     fn of(&self, provider: &ProviderEntry) -> Result<reqwest::Client, String> {
-        self.0.get_or_init(|| client(provider).map_err(|cause| reason(&cause))).clone()
+        self.0.get_or_init(|| provider.client()).clone()
     }
 }
 
@@ -213,7 +213,7 @@ impl Watched {
     }
 }
 
-fn client(provider: &ProviderEntry) -> reqwest::Result<reqwest::Client> {
+pub(super) fn client(provider: &ProviderEntry) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -232,7 +232,7 @@ fn client(provider: &ProviderEntry) -> reqwest::Result<reqwest::Client> {
 }
 
 /// The innermost cause: the outer ones repeat the URL.
-fn reason(error: &reqwest::Error) -> String {
+pub(super) fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -3,6 +3,7 @@
 mod bodies;
 mod failover;
 mod harness;
+mod identity;
 mod input;
 mod leaks;
 mod ops;
