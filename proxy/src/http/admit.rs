@@ -53,7 +53,7 @@ pub(crate) async fn admit(
     describe(exchange, &call);
     let model = runtime.model_for(&caller, &call.model)?;
     exchange.facts.model_label = Some(Arc::clone(&model.name));
-    reserve(exchange, &caller, &call, model, team.as_deref(), body.len()).await?;
+    reserve(exchange, &caller, &call, team.as_deref(), body.len()).await?;
 
     let subject = Subject { caller: &caller, model: &call.model, team: team.as_deref() };
     let policies = runtime.guard.policies(subject);
@@ -109,7 +109,6 @@ async fn reserve(
     exchange: &mut Exchange,
     caller: &Caller,
     call: &Call,
-    model: &Model,
     team: Option<&str>,
     body_len: usize,
 ) -> Result<(), Rejection> {
@@ -120,7 +119,7 @@ async fn reserve(
         application: &caller.application,
         user: caller.user.as_deref(),
         key: caller.key_id.as_deref(),
-        model: &model.name,
+        model: &call.model,
         team,
         address: exchange
             .facts
@@ -132,8 +131,12 @@ async fn reserve(
     };
     let live = Arc::clone(&exchange.live);
     match live.limits.reserve(&exchange.runtime.limits, &ask).await {
-        Ok(reservation) => exchange.permits.reservation = Some(reservation),
+        Ok(reservation) => {
+            exchange.facts.standing = *reservation.standing();
+            exchange.permits.reservation = Some(reservation);
+        }
         Err(refused) => {
+            exchange.facts.standing = refused.standing();
             let rejection = refused.rejection();
             let Refused::Over(refusal) = refused else { return Err(rejection) };
             live.metrics.limit_refusals.with_label_values(&[&refusal.limit, refusal.what.as_str()]).inc();

@@ -20,7 +20,7 @@ use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 use super::metadata::Serving;
 use super::seam::{Control, Home};
 use crate::audit::AuditSlot;
-use crate::limits::Reservation;
+use crate::limits::{Reservation, Standing};
 use crate::load::{BodyPermit, RequestPermit};
 use crate::runtime::{Live, Runtime};
 use crate::upstream::{Attempt, Plan};
@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     /// Local answers (health, models, preflight) that were not refused leave no audit event.
     pub(crate) audited: bool,
     pub(crate) estimate: TokenEstimate,
+    /// Of the caller's limits, right after this request was admitted or refused by one.
+    pub(crate) standing: Standing,
 }
 
 /// An admitted request on its way through its attempts.
@@ -169,9 +171,7 @@ impl Exchange {
         for (name, value) in &self.cors {
             header.insert_header(name.clone(), value.clone())?;
         }
-        if let Some(reservation) = &self.permits.reservation {
-            super::respond::limit_headers(header, reservation.standing(), self.form, self.facts.event.ts)?;
-        }
+        super::respond::limit_headers(header, &self.facts.standing, self.form, self.facts.event.ts)?;
         let micros = u64::try_from(self.facts.overhead.as_micros()).unwrap_or(u64::MAX);
         header.insert_header("x-tollgate-overhead-us", micros)?;
         Ok(())
@@ -191,6 +191,7 @@ impl Facts {
             body_read: None,
             audited: true,
             estimate: TokenEstimate::default(),
+            standing: Standing::default(),
         }
     }
 

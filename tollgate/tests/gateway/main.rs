@@ -5,6 +5,7 @@ mod failover;
 mod harness;
 mod identity;
 mod input;
+mod limits;
 mod leaks;
 mod ops;
 mod process;
