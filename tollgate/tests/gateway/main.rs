@@ -1,12 +1,14 @@
 //! Whole-gateway tests: the real binary as a process of its own, the fake upstream in this one, real sockets between them.
 
 mod bodies;
+mod conf;
 mod failover;
 mod harness;
 mod identity;
 mod input;
-mod limits;
 mod leaks;
+mod limits;
+mod listeners;
 mod ops;
 mod process;
 mod reload;
