@@ -4,6 +4,7 @@ pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
+mod fail;
 mod guard;
 pub mod http;
 pub mod limits;

@@ -14,6 +14,7 @@ use super::ctx::Exchange;
 use super::errors::{self, Stop};
 use super::intake::{self, Next};
 use super::{Gateway, body, finish, respond, retry, route, send, stream};
+use crate::fail;
 
 #[async_trait]
 impl ProxyHttp for Gateway {
@@ -42,6 +43,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        fail::point("attempt", exchange.request_id());
         route::next(exchange)
     }
 
@@ -95,6 +97,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        fail::point("answer", exchange.request_id());
         stream::answer(exchange, body, end_of_stream);
         Ok(None)
     }

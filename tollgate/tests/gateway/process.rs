@@ -297,3 +297,36 @@ async fn the_service_manager_is_told() {
     heard("STOPPING=1");
     assert_eq!(gateway.wait_end().code(), Some(0));
 }
+
+/// A bug in one request is that request's end: its connection closes, its tokens settle, it has one event, all else goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_one_request() {
+    for place in ["attempt", "answer"] {
+        let fake = Fake::start(Options::default()).expect("the fake upstream starts");
+        fake.script("m", Script::says(["Hi"]).tokens(10, 10));
+        let limits = "limits: [{id: few, scope: key, tokens: 1000/day, token_burst: 1000, concurrency: 1}]\n";
+        let fail = format!("{place}@doomed");
+        let environment = [("UPSTREAM", fake.url()), ("TOLLGATE_FAIL_POINT", fail)];
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let gateway = Gateway::start(&format!("{HEAD}{ONE_UPSTREAM}{limits}"), &environment);
+        let mut body = chat("m", "Hi", false);
+        body["max_tokens"] = 500.into();
+        let call = |id: &str| {
+            let call = client().post(gateway.url("/v1/chat/completions")).header("x-request-id", id);
+            call.json(&body).send()
+        };
+        assert!(call("doomed").await.is_err(), "{place}: the connection closes");
+        let answer = call("next").await.expect("answered");
+        // There is one place, and room for one reservation of 500 tokens and some: the first one was settled.
+        assert_eq!(answer.status(), 200, "{place}: {:?}", answer.text().await);
+
+        let events = gateway.events(2);
+        assert_eq!(events.len(), 2);
+        let doomed = events.iter().find(|event| event["request_id"] == "doomed").expect("recorded");
+        assert_eq!((&doomed["status"], &doomed["code"]), (&"error".into(), &"ABANDONED".into()), "{place}");
+        until(
+            || (gateway.metric("tollgate_requests_in_flight", "") == 0.0).then_some(()),
+            "nothing in flight",
+        );
+    }
+}
