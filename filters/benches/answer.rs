@@ -4,6 +4,8 @@
 //! off, guard on (profile `chat`), text and tool arguments, every surface. The decoder alone and a walk of the events alone stand
 //! beside it.
 
+#![allow(clippy::disallowed_methods)] // a bench reads the clock
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 //! `cargo bench -p tollgate-filters --bench scan` prints one line per text; no framework, so that it also runs where time is
 //! short. Arguments: a profile (default `strict`), a text's name. Figures are the best of several rounds: what the machine can do, not what else it was doing.
 
+#![allow(clippy::disallowed_methods)] // a bench reads the clock
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -17,6 +17,8 @@ const MAX_RESOLVED: usize = 1024;
 pub(crate) struct Policies {
     pub(crate) request: Arc<Policy>,
     pub(crate) answer: Arc<Policy>,
+    /// Some rule only records what it finds in answers: what the client may read, the audit trail may not.
+    records: bool,
 }
 
 /// All compiled rules, and who gets which actions.
@@ -102,6 +104,26 @@ impl Guard {
         fresh
     }
 
+    /// An answer's text as the audit trail may hold it: what was masked is masked already; what rules only record is taken out.
+    pub(crate) fn redact(&self, policies: &Policies, text: &str) -> String {
+        let mut found = Vec::new();
+        if policies.records {
+            self.rules.scan(&policies.answer, text, &mut found);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut done = 0;
+        for finding in found.iter().filter(|finding| !finding.span.is_empty()) {
+            if finding.span.start < done {
+                continue; // findings do not overlap; a panic here would cost more than this line
+            }
+            out.push_str(&text[done..finding.span.start]);
+            out.push_str(&format!("[{}]", finding.kind.to_uppercase()));
+            done = finding.span.end;
+        }
+        out.push_str(&text[done..]);
+        out
+    }
+
     /// Changes whenever a rule, the profile or an override does: what audit events name.
     pub(crate) fn version(&self) -> &str {
         &self.version
@@ -134,5 +156,35 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
         let switches = config.profile.switches();
         Arc::new(rules.policy(direction, |rule| action(rule, direction), switches))
     };
-    Policies { request: policy(Direction::Request), answer: policy(Direction::Answer) }
+    let answer = policy(Direction::Answer);
+    let records = rules.infos().any(|(id, _)| matches!(answer.action(id), Action::Log | Action::Shadow));
+    Policies { request: policy(Direction::Request), answer, records }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_filters::scan::Profile;
+
+    use super::*;
+
+    fn guard(profile: &str) -> Guard {
+        let config = Guardrails {
+            profile: Profile::builtin(profile).expect("built in"),
+            overrides: Vec::new(),
+            rules: Vec::new(),
+            max_hold_bytes: 320,
+            show_values: false,
+            pseudonym_key: None,
+        };
+        Guard::build(&config).expect("compiles")
+    }
+
+    #[test]
+    fn what_is_only_recorded_is_kept_out_of_the_audit_trail() {
+        let text = "Ask alice@corp.com or bob@corp.com.";
+        let coding = guard("coding"); // logs e-mail addresses
+        assert_eq!(coding.redact(&coding.everyone, text), "Ask [EMAIL] or [EMAIL].");
+        let strict = guard("strict"); // has masked them before
+        assert_eq!(strict.redact(&strict.everyone, "Ask [EMAIL_1]."), "Ask [EMAIL_1].");
+    }
 }

@@ -89,7 +89,7 @@ impl Scanner {
     pub fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         let Some(stand_ins) = masker.stand_ins().cloned() else { return self.scan(text, masker, out) };
         let mut restorer = std::mem::take(&mut self.restorer);
-        restorer.feed(text, &stand_ins, |part| self.take(part, masker, out) == Flow::Pass);
+        restorer.feed(text, &stand_ins, |part| self.take(&part, masker, out) == Flow::Pass);
         self.restorer = restorer;
         self.flow()
     }
@@ -97,12 +97,12 @@ impl Scanner {
     /// The text is over: appends the rest. The scanner is then as new, unless it has blocked.
     pub fn finish(&mut self, masker: &mut Masker, end: End, out: &mut String) -> Flow {
         let mut restorer = std::mem::take(&mut self.restorer);
-        restorer.finish(|part| self.take(part, masker, out) == Flow::Pass);
+        restorer.finish(|part| self.take(&part, masker, out) == Flow::Pass);
         self.end(masker, end, out);
         self.flow()
     }
 
-    fn take(&mut self, part: Part<'_>, masker: &mut Masker, out: &mut String) -> Flow {
+    fn take(&mut self, part: &Part<'_>, masker: &mut Masker, out: &mut String) -> Flow {
         match part {
             Part::Plain(text) => self.scan(text, masker, out),
             Part::Original(original) => {

@@ -80,6 +80,7 @@ pub(crate) async fn admit(
         edits: screened.edits,
         outgoing: Bytes::new(),
         plan,
+        policies,
         pipeline,
         control,
         home: Some(home),
@@ -260,7 +261,11 @@ fn pipeline(
         rules: Arc::clone(&exchange.runtime.guard.rules),
         policy: Arc::clone(&policies.answer),
     });
-    let keep_text = if config.audit.content == Content::Off { 0 } else { config.audit.max_text };
+    let keep_text = match config.audit.content {
+        Content::Off => 0,
+        Content::Redacted => config.audit.max_text,
+        Content::Hashed => config.bounds.max_answer, // a digest of all of it
+    };
     let options = answer::Options {
         usage_asked: call.usage_asked,
         guard,

@@ -20,6 +20,7 @@ use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 use super::metadata::Serving;
 use super::seam::{Control, Home};
 use crate::audit::AuditSlot;
+use crate::guard::Policies;
 use crate::limits::{Reservation, Standing};
 use crate::load::{BodyPermit, RequestPermit};
 use crate::runtime::{Live, Runtime};
@@ -79,6 +80,7 @@ pub(crate) struct Proxied {
     /// This attempt's body.
     pub(crate) outgoing: Bytes,
     pub(crate) plan: Plan,
+    pub(crate) policies: Policies,
     pub(crate) pipeline: Pipeline,
     pub(crate) control: Arc<Control>,
     pub(crate) home: Option<Home>,

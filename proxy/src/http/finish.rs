@@ -139,7 +139,8 @@ fn complete(exchange: &mut Exchange, usage: Option<&Usage>) {
     if let Some(proxied) = &exchange.proxied {
         event.findings = findings(proxied.pipeline.masker());
         if audit.content != Content::Off && !proxied.pipeline.text().is_empty() {
-            event.response = content(&audit, proxied.pipeline.text().to_owned());
+            let guard = &exchange.runtime.guard;
+            event.response = content(&audit, guard.redact(&proxied.policies, proxied.pipeline.text()));
         }
     }
 }

@@ -54,10 +54,17 @@ async fn requests_are_counted_and_refused() {
     let refused = ask(&gateway, &call("m", false)).await;
     assert_eq!(refused.status(), 429);
     assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
-    assert_eq!(text(&refused, "retry-after"), "60", "a longer wait makes clients sleep: it is in the message");
+    assert_eq!(
+        text(&refused, "retry-after"),
+        "60",
+        "a longer wait makes clients sleep: it is in the message"
+    );
     assert_eq!(text(&refused, "x-should-retry"), "false");
     let body: Value = refused.json().await.expect("JSON");
-    assert_eq!((&body["error"]["code"], &body["error"]["type"]), (&json!("RATE_LIMIT_EXCEEDED"), &json!("rate_limit_exceeded")));
+    assert_eq!(
+        (&body["error"]["code"], &body["error"]["type"]),
+        (&json!("RATE_LIMIT_EXCEEDED"), &json!("rate_limit_exceeded"))
+    );
     let message = body["error"]["message"].as_str().expect("text");
     assert!(message.contains("app-rate") && message.contains('h'), "{message}");
     assert_eq!(fake.ledger().for_model("m").len(), 2);
@@ -67,7 +74,8 @@ async fn requests_are_counted_and_refused() {
     assert_eq!(events[2]["decisions"][0]["limit"], "app-rate");
 
     // The same on Anthropic's surface, in its own words.
-    let refused = client().post(gateway.url("/v1/messages")).json(&call("m", false)).send().await.expect("answered");
+    let refused =
+        client().post(gateway.url("/v1/messages")).json(&call("m", false)).send().await.expect("answered");
     assert_eq!(refused.status(), 429);
     assert_eq!(number(&refused, "anthropic-ratelimit-requests-limit"), 2);
     assert_eq!(number(&refused, "anthropic-ratelimit-requests-remaining"), 0);
@@ -105,7 +113,10 @@ async fn tokens_are_settled_with_the_real_usage() {
 
     let mut events = Events::of(ask(&gateway, &call("m", true)).await);
     let (seen, clean) = events.rest().await;
-    assert!(clean && !seen.iter().any(|event| event.contains("\"usage\":{")), "usage was not asked for: {seen:?}");
+    assert!(
+        clean && !seen.iter().any(|event| event.contains("\"usage\":{")),
+        "usage was not asked for: {seen:?}"
+    );
     settled(&gateway, full - 40, "a stream").await;
 
     assert_eq!(ask(&gateway, &call("fails", false)).await.status(), 400);
@@ -115,7 +126,8 @@ async fn tokens_are_settled_with_the_real_usage() {
     let blocked = ask(&gateway, &chat("m", "I am alice@corp.com", false)).await;
     assert_eq!(blocked.status(), 400);
     settled(&gateway, full - 40, "a blocked request costs nothing").await;
-    let reported: u64 = fake.ledger().for_model("m").iter().filter_map(|e| e.reported).map(|t| t.input + t.output).sum();
+    let reported: u64 =
+        fake.ledger().for_model("m").iter().filter_map(|e| e.reported).map(|t| t.input + t.output).sum();
     assert_eq!(reported, 40);
 }
 
@@ -136,14 +148,19 @@ async fn settled(gateway: &Gateway, wanted: u64, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_settled_when_the_client_leaves() {
     let (fake, gateway) = start("limits: [{id: t, scope: application, tokens: 10000/day, concurrency: 1}]");
-    fake.script("long", Script::steps([Step::text("One "), Step::text("two "), Step::Gate, Step::text("three")]));
+    fake.script(
+        "long",
+        Script::steps([Step::text("One "), Step::text("two "), Step::Gate, Step::text("three")]),
+    );
     let mut body = call("long", true);
     body["max_tokens"] = json!(5000);
     let mut events = Events::of(ask(&gateway, &body).await);
     assert_eq!(events.text().await.as_deref(), Some("One "));
     drop(events);
     fake.ledger()
-        .until(PATIENCE, |entries| entries.iter().any(|e| e.model == "long" && e.outcome == Outcome::Cancelled))
+        .until(PATIENCE, |entries| {
+            entries.iter().any(|e| e.model == "long" && e.outcome == Outcome::Cancelled)
+        })
         .await
         .expect("the upstream sees that the client has left");
     let deadline = std::time::Instant::now() + PATIENCE;
@@ -163,7 +180,11 @@ async fn tokens_are_settled_when_the_client_leaves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_can_never_fit_is_told_so() {
     let (fake, gateway) = start("limits: [{id: t, scope: application, tokens: 1000/min}]");
-    let refused = ask(&gateway, &json!({"model": "m", "max_tokens": 5000, "messages": [{"role": "user", "content": "Hi"}]})).await;
+    let refused = ask(
+        &gateway,
+        &json!({"model": "m", "max_tokens": 5000, "messages": [{"role": "user", "content": "Hi"}]}),
+    )
+    .await;
     assert_eq!(refused.status(), 429);
     assert_eq!(text(&refused, "x-should-retry"), "false");
     let body: Value = refused.json().await.expect("JSON");
@@ -179,7 +200,8 @@ async fn requests_at_a_time() {
     let held: Vec<_> = (0..2)
         .map(|_| tokio::spawn(client().post(gateway.url(CHAT)).json(&call("held", false)).send()))
         .collect();
-    let both = |entries: &[tollgate_fake_upstream::Entry]| entries.iter().filter(|e| e.model == "held").count() == 2;
+    let both =
+        |entries: &[tollgate_fake_upstream::Entry]| entries.iter().filter(|e| e.model == "held").count() == 2;
     fake.ledger().until(PATIENCE, both).await.expect("both are at the upstream");
     let refused = ask(&gateway, &call("m", false)).await;
     assert_eq!(refused.status(), 429);
@@ -188,7 +210,10 @@ async fn requests_at_a_time() {
     for held in held {
         assert_eq!(held.await.expect("no panic").expect("answered").status(), 200);
     }
-    until(|| (gateway.metric("tollgate_requests_in_flight", "") == 0.0).then_some(()), "no request in flight");
+    until(
+        || (gateway.metric("tollgate_requests_in_flight", "") == 0.0).then_some(()),
+        "no request in flight",
+    );
     assert_eq!(ask(&gateway, &call("m", false)).await.status(), 200);
 }
 
@@ -206,17 +231,25 @@ async fn all_or_none() {
         assert_eq!(ask(&gateway, &call("dear", false)).await.status(), 429);
     }
     let answer = ask(&gateway, &call("m", false)).await;
-    assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), 97, "refused requests took nothing of the wide limit");
+    assert_eq!(
+        number(&answer, "x-ratelimit-remaining-requests"),
+        97,
+        "refused requests took nothing of the wide limit"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_address_has_its_own() {
-    let head = crate::harness::HEAD.replace("\"${LISTEN}\"}", "\"${LISTEN}\", trusted_proxies: [\"127.0.0.1/32\"]}");
+    let head =
+        crate::harness::HEAD.replace("\"${LISTEN}\"}", "\"${LISTEN}\", trusted_proxies: [\"127.0.0.1/32\"]}");
     let fake = Fake::start(tollgate_fake_upstream::Options::default()).expect("starts");
     let yaml = format!("{head}{ONE_UPSTREAM}limits: [{{id: a, scope: address, requests: 1/day}}]\n");
     let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url())]);
     let from = async |address: &str| {
-        let request = reqwest::Client::new().post(gateway.url(CHAT)).bearer_auth(KEY).header("x-forwarded-for", address);
+        let request = reqwest::Client::new()
+            .post(gateway.url(CHAT))
+            .bearer_auth(KEY)
+            .header("x-forwarded-for", address);
         request.json(&call("m", false)).send().await.expect("answered").status().as_u16()
     };
     assert_eq!(from("203.0.113.1").await, 200);

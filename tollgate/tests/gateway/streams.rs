@@ -23,7 +23,8 @@ models: [{name: "*", targets: [{provider: up}], first_event_comment_after: 100ms
 const CHAT: &str = "/v1/chat/completions";
 
 /// Path, body for a model, and what the last event of a whole stream holds.
-const SURFACES: [(&str, fn(&str) -> Value, &str); 4] = [
+type Surface = (&'static str, fn(&str) -> Value, &'static str);
+const SURFACES: [Surface; 4] = [
     (CHAT, |model| chat(model, "Hi", true), "data: [DONE]"),
     ("/v1/completions", |model| json!({"model": model, "stream": true, "prompt": "Hi"}), "data: [DONE]"),
     ("/v1/responses", |model| json!({"model": model, "stream": true, "input": "Hi"}), "response.completed"),
