@@ -30,7 +30,8 @@ pub struct Status {
     pub generation: u64,
     pub hash: String,
     pub loaded_at: SystemTime,
-    pub last_error: Option<String>,
+    /// When the latest reload was refused, and why.
+    pub last_error: Option<(SystemTime, String)>,
 }
 
 pub struct Reloader {
@@ -73,7 +74,7 @@ impl Reloader {
                 Ok(generation)
             }
             Err(why) => {
-                self.status.lock().last_error = Some(why.clone());
+                self.status.lock().last_error = Some((SystemTime::now(), why.clone()));
                 self.live.metrics.on_bad_config();
                 tracing::error!(error = %why, "reload refused; the configuration in force stays");
                 Err(why)

@@ -162,7 +162,7 @@ fn status(status: Status, runtime: &Runtime) -> ConfigStatus {
         generation: status.generation,
         hash: status.hash,
         loaded_at: status.loaded_at,
-        last_error: status.last_error.map(failure),
+        last_error: status.last_error.map(|(at, message)| Failure { at, message, problems: Vec::new() }),
         warnings: warnings.map(fault).collect(),
     }
 }

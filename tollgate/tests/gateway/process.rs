@@ -84,8 +84,13 @@ async fn before_it_stops_it_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_the_drain_what_streams_gets_an_error_event() {
+async fn after_the_drain_what_is_in_flight_gets_an_error() {
     let (fake, mut gateway) = in_front_of_fake(&with("process: {drain: 1s}"));
+    fake.script("silent", Script::silent());
+    let call = client().post(gateway.url("/v1/chat/completions")).json(&chat("silent", "Hi", false));
+    let plain = tokio::spawn(call.send());
+    let asked = fake.ledger().until(PATIENCE, |entries| !entries.is_empty()).await;
+    assert!(asked.is_ok(), "the plain call is in flight");
     fake.script("gated", Script::gated(["One. ", "Two. "]));
     let mut events = stream(&gateway, "gated").await;
     assert_eq!(events.text().await.as_deref(), Some("One. "));
@@ -94,9 +99,16 @@ async fn after_the_drain_what_streams_gets_an_error_event() {
     let last = rest.last().expect("an error event");
     assert!(last.contains("OVERLOADED") && last.contains("shutting down"), "{rest:?}");
     assert!(!rest.iter().any(|event| event.contains("[DONE]")));
+    let answer = plain.await.expect("no panic").expect("answered");
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().await.expect("text").contains("OVERLOADED"));
     assert_eq!(gateway.wait_end().code(), Some(0));
-    let events = gateway.events(1);
-    assert_eq!((events.len(), &events[0]["status"]), (1, &"error".into()));
+    let events = gateway.events(2);
+    assert_eq!(events.len(), 2);
+    assert!(
+        events.iter().all(|event| event["status"] == "error" && event["code"] == "OVERLOADED"),
+        "{events:?}"
+    );
     gateway.verify();
 }
 

@@ -49,6 +49,11 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let (_, config) = gateway.admin(Method::GET, "/admin/config").await;
     assert!(config["last_error"]["message"].as_str().expect("an error").contains("modelss"), "{config}");
     assert_eq!(config["generation"], 1);
+    let (_, again) = gateway.admin(Method::GET, "/admin/config").await;
+    assert_eq!(
+        config["last_error"]["at"], again["last_error"]["at"],
+        "the time of the reload, not of the look"
+    );
     assert!(gateway.wait_log("reload refused").contains("modelss"));
     assert_eq!(gateway.status_of("one").await, 200);
     assert_eq!(gateway.status_of("two").await, 404);
