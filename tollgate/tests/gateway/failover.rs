@@ -364,7 +364,10 @@ async fn a_host_killed_under_plain_calls_fails_none_of_them() {
     let events = gateway.events(200);
     assert_eq!(events.len(), 200);
     assert!(events.iter().all(|event| event["status"] == "success"));
-    assert_eq!(a.ledger().totals().served + b.ledger().totals().served, 200);
+    // What was handed over at the moment of the kill may not have arrived, and was asked for again.
+    let served = a.ledger().totals().served + b.ledger().totals().served;
+    let attempts: usize = events.iter().filter_map(|event| event["attempts"].as_array()).map(Vec::len).sum();
+    assert!((200..=attempts as u64).contains(&served), "{served} served in {attempts} attempts");
 }
 
 #[tokio::test(flavor = "multi_thread")]

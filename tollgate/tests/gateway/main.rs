@@ -12,6 +12,7 @@ mod listeners;
 mod ops;
 mod process;
 mod reload;
+mod silence;
 mod spine;
 mod streams;
 mod wire;

@@ -1,10 +1,9 @@
 //! Streams: what leaves, what is held, and how a stream ends when something breaks.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_fake_upstream::{Fake, Fault, Outcome, Script, Step};
 
-use crate::harness::{Events, Gateway, KEY, ONE_UPSTREAM, PATIENCE, chat, client, in_front_of_fake, until};
+use crate::harness::{Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, chat, client, in_front_of_fake};
 use crate::leaks;
 
 /// One upstream that speaks every surface.
@@ -15,16 +14,16 @@ guardrails: {profile: strict}
 "#;
 
 /// The same, with comments as soon as the model is silent.
-const IMPATIENT: &str = r#"
+pub(crate) const IMPATIENT: &str = r#"
 providers: [{id: up, kind: vllm, base_urls: ["${UPSTREAM}"], messages: true, timeouts: {first_byte: "${FIRST_BYTE:-20s}"}}]
 models: [{name: "*", targets: [{provider: up}], first_event_comment_after: 100ms}]
 "#;
 
-const CHAT: &str = "/v1/chat/completions";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// Path, body for a model, and what the last event of a whole stream holds.
-type Surface = (&'static str, fn(&str) -> Value, &'static str);
-const SURFACES: [Surface; 4] = [
+pub(crate) type Surface = (&'static str, fn(&str) -> Value, &'static str);
+pub(crate) const SURFACES: [Surface; 4] = [
     (CHAT, |model| chat(model, "Hi", true), "data: [DONE]"),
     ("/v1/completions", |model| json!({"model": model, "stream": true, "prompt": "Hi"}), "data: [DONE]"),
     ("/v1/responses", |model| json!({"model": model, "stream": true, "input": "Hi"}), "response.completed"),
@@ -35,7 +34,7 @@ const SURFACES: [Surface; 4] = [
     ),
 ];
 
-async fn open(gateway: &Gateway, path: &str, body: &Value) -> Events {
+pub(crate) async fn open(gateway: &Gateway, path: &str, body: &Value) -> Events {
     let answer = client().post(gateway.url(path)).json(body).send().await.expect("answered");
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
@@ -43,13 +42,13 @@ async fn open(gateway: &Gateway, path: &str, body: &Value) -> Events {
 }
 
 /// The data of all events that are JSON.
-fn chunks(events: &[String]) -> Vec<Value> {
+pub(crate) fn chunks(events: &[String]) -> Vec<Value> {
     let data = events.iter().flat_map(|event| event.lines()).filter_map(|line| line.strip_prefix("data: "));
     data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
 /// Text and tool arguments of a stream of any surface, joined.
-fn said(events: &[String]) -> (String, String) {
+pub(crate) fn said(events: &[String]) -> (String, String) {
     let (mut text, mut arguments) = (String::new(), String::new());
     for chunk in chunks(events) {
         let choice = &chunk["choices"][0];
@@ -68,7 +67,7 @@ fn said(events: &[String]) -> (String, String) {
     (text, arguments)
 }
 
-async fn ended_as(fake: &Fake, wanted: Outcome) {
+pub(crate) async fn ended_as(fake: &Fake, wanted: Outcome) {
     let ended = fake
         .ledger()
         .until(PATIENCE, |all| all.iter().any(|entry| entry.path != "/health" && entry.outcome == wanted))
@@ -168,49 +167,115 @@ async fn a_block_ends_the_stream_by_policy_and_the_upstream_with_it() {
     assert_eq!(event["findings"][0]["action"], "block");
 }
 
+/// Over HTTP/2 a reset stream, over HTTP/1.1 a closed connection: both are the same to the client.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_breaks_in_mid_stream_ends_in_an_error_event() {
-    let patient = "kind: vllm, breaker: {consecutive_failures: 1000, min_requests: 1000}";
-    let (fake, gateway) = in_front_of_fake(&ALL_SURFACES.replace("kind: vllm", patient));
-    let breaks = [
-        Step::Fault(Fault::End),
-        Step::Fault(Fault::Close),
-        Step::Fault(Fault::Reset),
-        Step::Error("CUDA error".to_owned()),
-    ];
-    let mut calls = 0;
-    for (path, body, end) in SURFACES {
-        for step in &breaks {
-            let model = format!("breaks{calls}");
-            // The last word could be the start of an address: it is held, and must not be let go.
-            fake.script(
-                &model,
-                Script::says(["Hello. ", "Ask alice@co"]).then(Step::Gate).then(step.clone()),
-            );
-            let mut events = open(&gateway, path, &body(&model)).await;
-            let first = events.next().await.expect("not broken yet").expect("an event");
-            fake.gate(&model).open(1);
-            let (mut seen, _) = events.rest().await;
-            seen.insert(0, first);
-            assert!(said(&seen).0.starts_with("Hello."), "{path} {step:?}: {seen:?}");
-            let last = seen.last().expect("an event");
-            assert!(last.contains("error") && !last.contains(end), "{path} {step:?}: {seen:?}");
-            assert!(!seen.iter().any(|event| event.contains(end)), "{path} {step:?}: {seen:?}");
-            leaks::assert_none(&events.raw, "alice@co");
-            calls += 1;
+    for h2 in [false, true] {
+        let patient =
+            format!("kind: vllm, h2: {h2}, breaker: {{consecutive_failures: 1000, min_requests: 1000}}");
+        let (fake, gateway) = in_front_of_fake(&ALL_SURFACES.replace("kind: vllm", &patient));
+        let breaks = [
+            Step::Fault(Fault::End),
+            Step::Fault(Fault::Close),
+            Step::Fault(Fault::Reset),
+            Step::Error("CUDA error".to_owned()),
+        ];
+        let mut calls = 0;
+        for surface in SURFACES {
+            for step in &breaks {
+                breaks_with(&fake, &gateway, surface, step, &format!("breaks{calls}")).await;
+                calls += 1;
+            }
+        }
+        let events = gateway.events(calls);
+        assert_eq!(events.len(), calls);
+        for event in events {
+            assert_eq!((&event["status"], &event["code"]), (&"error".into(), &"UPSTREAM_ERROR".into()));
+            assert_eq!(event["tokens"]["estimated"], true, "{event}");
+            assert!(event["tokens"]["output"].as_u64().is_some_and(|tokens| tokens > 0), "{event}");
         }
     }
-    let events = gateway.events(calls);
-    assert_eq!(events.len(), calls);
-    for event in events {
-        assert_eq!(
-            (&event["status"], &event["code"]),
-            (&"error".into(), &"UPSTREAM_ERROR".into()),
-            "{event}"
-        );
-        assert_eq!(event["tokens"]["estimated"], true, "{event}");
-        assert!(event["tokens"]["output"].as_u64().is_some_and(|tokens| tokens > 0), "{event}");
+}
+
+async fn breaks_with(fake: &Fake, gateway: &Gateway, (path, body, end): Surface, step: &Step, model: &str) {
+    // The last word could be the start of an address: it is held, and must not be let go.
+    fake.script(model, Script::says(["Hello. ", "Ask alice@co"]).then(Step::Gate).then(step.clone()));
+    let mut events = open(gateway, path, &body(model)).await;
+    let first = events.next().await.expect("not broken yet").expect("an event");
+    fake.gate(model).open(1);
+    let (mut seen, _) = events.rest().await;
+    seen.insert(0, first);
+    assert!(said(&seen).0.starts_with("Hello."), "{path} {step:?}: {seen:?}");
+    assert!(seen.last().is_some_and(|last| last.contains("error")), "{path} {step:?}: {seen:?}");
+    assert!(!seen.iter().any(|event| event.contains(end)), "{path} {step:?}: {seen:?}");
+    leaks::assert_none(&events.raw, "alice@co");
+}
+
+/// Choices interleave, and logprobs repeat their texts: every lane is masked for itself, and nothing tells what was masked.
+#[tokio::test(flavor = "multi_thread")]
+async fn choices_and_logprobs_do_not_leak() {
+    let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
+    let pieces = [
+        (0, "Ask ali"),
+        (1, "Or bob@"),
+        (0, "ce@corp"),
+        (1, "example-corp"),
+        (0, ".com now."),
+        (1, ".com too."),
+    ];
+    let steps = pieces.into_iter().flat_map(|(choice, piece)| [Step::Choice(choice), Step::text(piece)]);
+    fake.script("m", Script::steps(steps));
+    let mut body = chat("m", "Hi", true);
+    (body["n"], body["logprobs"]) = (2.into(), true.into());
+    let mut events = open(&gateway, CHAT, &body).await;
+    let (seen, clean) = events.rest().await;
+    assert!(clean);
+    let mut texts = [String::new(), String::new()];
+    for chunk in chunks(&seen) {
+        for choice in chunk["choices"].as_array().into_iter().flatten() {
+            let index = choice["index"].as_u64().expect("a number") as usize;
+            texts[index].push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        }
     }
+    assert_eq!(texts[0].replace("EMAIL_2", "EMAIL_1"), "Ask [EMAIL_1] now.");
+    assert_eq!(texts[1].replace("EMAIL_2", "EMAIL_1"), "Or [EMAIL_1] too.");
+    assert_ne!(texts[0].contains("EMAIL_1"), texts[1].contains("EMAIL_1"), "{texts:?}");
+    leaks::assert_none(&events.raw, "alice@corp.com");
+    leaks::assert_none(&events.raw, "bob@example-corp.com");
+}
+
+/// Whose header has left and whose end never came: no client may take it for the whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_an_error_answer_is_never_a_whole_one() {
+    let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
+    fake.script("m", Script::error(400, "x".repeat(9_000)).cut(200, Fault::Close));
+    for stream in [false, true] {
+        let sent = client().post(gateway.url(CHAT)).json(&chat("m", "Hi", stream)).send().await;
+        let answer = sent.expect("answered");
+        let status = answer.status();
+        let body = answer.bytes().await;
+        assert!(status == 502 || body.is_err(), "{status}: {body:?}");
+    }
+    for event in gateway.events(2) {
+        assert_eq!(event["status"], "error", "{event}");
+    }
+}
+
+/// An HTTP/2 upstream that is silent after the block hears of it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_resets_a_silent_http_2_upstream() {
+    let yaml = r#"
+providers: [{id: up, kind: vllm, base_urls: ["${UPSTREAM}"], h2: true}]
+models: [{name: "*", targets: [{provider: up}]}]
+guardrails: {overrides: [{kind: email, direction: answer, action: block}]}
+"#;
+    let (fake, gateway) = in_front_of_fake(yaml);
+    fake.script("m", Script::says(["It is alice@corp.com now. "]).then(Step::Fault(Fault::Hang)));
+    let (seen, clean) = open(&gateway, CHAT, &chat("m", "Who?", true)).await.rest().await;
+    assert!(clean);
+    assert_eq!(seen.last().map(String::as_str), Some("data: [DONE]"));
+    ended_as(&fake, Outcome::Cancelled).await;
+    assert_eq!(gateway.events(1)[0]["status"], "blocked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,107 +331,42 @@ async fn drain_reads_to_the_end_for_a_client_that_left() {
     assert!(event["tokens"]["estimated"].is_null() || event["tokens"]["estimated"] == false, "{event}");
 }
 
+/// One HTTP/2 connection: a gated stream, comments and an error behind them, half an answer, and a client that resets its stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn comments_pass_the_time_while_the_model_is_silent() {
-    let (fake, gateway) = in_front_of_fake(IMPATIENT);
-    fake.script("slow", Script::steps([Step::Gate, Step::text("Done.")]));
-    for (path, body, silence) in [(CHAT, SURFACES[0].1, ": "), ("/v1/messages", SURFACES[3].1, "event: ping")]
-    {
-        let mut events = open(&gateway, path, &body("slow")).await;
-        for _ in 0..3 {
-            let event = events.next().await.expect("whole").expect("an event");
-            assert!(event.starts_with(silence), "{path}: {event}");
-        }
-        fake.gate("slow").open(1);
-        let (seen, clean) = events.rest().await;
-        assert!(clean);
-        assert_eq!(said(&seen).0, "Done.", "{path}");
-        fake.gate("slow").shut();
-    }
-}
+async fn an_http_2_client_gets_the_same() {
+    let fake = Fake::start(tollgate_fake_upstream::Options::default()).expect("the fake upstream starts");
+    let head = HEAD.replace("{address: \"${LISTEN}\"}", "{address: \"${LISTEN}\", h2c: true}");
+    let yaml = format!("{head}{IMPATIENT}").replace("${FIRST_BYTE:-20s}", "500ms");
+    let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url())]);
+    let client =
+        reqwest::Client::builder().http2_prior_knowledge().timeout(PATIENCE).build().expect("a client");
+    let ask =
+        |model: &str| client.post(gateway.url(CHAT)).bearer_auth(KEY).json(&chat(model, "Hi", true)).send();
 
-/// HTTP/1.0 knows neither comments before the answer nor chunks.
-#[tokio::test(flavor = "multi_thread")]
-async fn http_1_0_gets_the_stream_alone() {
-    let (fake, gateway) = in_front_of_fake(IMPATIENT);
-    fake.script("slow", Script::steps([Step::Gate, Step::text("Done.")]));
-    let body = chat("slow", "Hi", true).to_string();
-    let mut old = tokio::net::TcpStream::connect(gateway.listen).await.expect("connected");
-    let head = format!(
-        "POST {CHAT} HTTP/1.0\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    old.write_all(format!("{head}{body}").as_bytes()).await.expect("written");
-    assert!(fake.gate("slow").reached(0, PATIENCE).await);
-    // By the time that another client has had three comments, this one would have had one.
-    let mut new = open(&gateway, CHAT, &chat("slow", "Hi", true)).await;
-    for _ in 0..3 {
-        assert!(new.next().await.expect("whole").expect("an event").starts_with(": "));
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let mut events = Events::of(ask("gated").await.expect("answered"));
+    for (k, word) in [(1, "One. "), (2, "Two. ")] {
+        assert_eq!(events.text().await.as_deref(), Some(word));
+        fake.gate("gated").open(k);
     }
-    fake.gate("slow").open(1);
-    let mut all = String::new();
-    let read = tokio::time::timeout(PATIENCE, old.read_to_string(&mut all)).await;
-    read.expect("closed at the end").expect("read");
-    assert!(all.starts_with("HTTP/1.") && all.contains(" 200 "), "{all}");
-    assert!(!all.to_ascii_lowercase().contains("transfer-encoding"), "{all}");
-    let (_, stream) = all.split_once("\r\n\r\n").expect("a head");
-    assert!(stream.starts_with("data: {") && stream.ends_with("data: [DONE]\n\n"), "{all}");
-}
+    assert_eq!(events.text().await, None);
 
-/// After comments the status is spent: what goes wrong then is told inside the stream.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_error_after_comments_stands_in_the_stream() {
-    let (fake, gateway) = in_front_of_fake(&IMPATIENT.replace("${FIRST_BYTE:-20s}", "500ms"));
     fake.script("silent", Script::silent());
-    // Its own error, late: a client acts on its words.
-    let late = json!({"error": {"message": "too long", "type": "invalid_request_error", "param": null, "code": "context_length_exceeded"}});
-    let wait = Step::WaitMs(250);
-    let bytes = Step::Bytes(late.to_string().into_bytes());
-    let refused = Script {
-        status: 400,
-        ..Script::steps([wait, bytes, Step::Fault(Fault::End)]).header("content-type", "application/json")
-    };
-    fake.script("refused", refused);
-    for (path, body) in [(CHAT, SURFACES[0].1), ("/v1/messages", SURFACES[3].1)] {
-        for (model, code) in [("silent", "UPSTREAM_TIMEOUT"), ("refused", "context_length_exceeded")] {
-            let mut events = open(&gateway, path, &body(model)).await;
-            let (seen, _) = events.rest().await;
-            assert!(seen[0].starts_with(": ") || seen[0].starts_with("event: ping"), "{seen:?}");
-            let error = chunks(&seen).pop().expect("an event");
-            assert_eq!(error["error"]["code"], code, "{path}: {seen:?}");
-            assert!(!String::from_utf8_lossy(&events.raw).contains("[DONE]"));
-            let named = seen.last().is_some_and(|last| last.starts_with("event: error\n"));
-            assert_eq!(named, path == "/v1/messages", "{seen:?}");
-        }
-    }
-    for event in gateway.events(4) {
-        assert_eq!(event["status"], "error", "{event}");
-    }
-}
+    let (seen, clean) = Events::of(ask("silent").await.expect("answered")).rest().await;
+    assert!(clean && seen[0].starts_with(": "), "{seen:?}");
+    assert!(seen.last().is_some_and(|last| last.contains("UPSTREAM_TIMEOUT")), "{seen:?}");
 
-/// Between two comments the gateway still changes targets.
-#[tokio::test(flavor = "multi_thread")]
-async fn failover_stays_open_behind_comments() {
-    let yaml = r#"
-providers:
-  - {id: first, kind: vllm, base_urls: ["${UPSTREAM}"], timeouts: {first_byte: 500ms}}
-  - {id: second, kind: vllm, base_urls: ["${UPSTREAM}"]}
-models: [{name: m, targets: [{provider: first, model: silent}], fallback: [{provider: second, model: talks}], first_event_comment_after: 100ms}]
-"#;
-    let (fake, gateway) = in_front_of_fake(yaml);
-    fake.script("silent", Script::silent());
-    fake.script("talks", Script::says(["Here I am."]));
-    let (seen, clean) = open(&gateway, CHAT, &chat("m", "Hi", true)).await.rest().await;
-    assert!(clean);
-    assert!(seen[0].starts_with(": "), "{seen:?}");
-    assert_eq!(said(&seen).0, "Here I am.");
-    assert_eq!(seen.last().map(String::as_str), Some("data: [DONE]"));
+    fake.script("half", Script::error(400, "x".repeat(9_000)).cut(200, Fault::Close));
+    let half = ask("half").await.expect("answered");
+    assert!(half.status() == 502 || half.bytes().await.is_err());
+
+    fake.ledger().clear();
+    fake.script("left", Script::gated(["One. ", "Two. "]));
+    let mut events = Events::of(ask("left").await.expect("answered"));
+    assert_eq!(events.text().await.as_deref(), Some("One. "));
+    drop(events);
     ended_as(&fake, Outcome::Cancelled).await;
-    let attempts = gateway.events(1)[0]["attempts"].clone();
-    assert_eq!((&attempts[0]["error"], &attempts[1]["error"]), (&"timeout".into(), &Value::Null));
-    until(
-        || (gateway.metric("tollgate_failovers_total", "") >= 1.0).then_some(()),
-        "the failover to be counted",
-    );
+    let events = gateway.events(4);
+    assert_eq!(events[3]["status"], "cancelled");
+    assert_eq!(events[1]["code"], "UPSTREAM_TIMEOUT");
 }
