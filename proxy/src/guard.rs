@@ -17,8 +17,9 @@ const MAX_RESOLVED: usize = 1024;
 pub(crate) struct Policies {
     pub(crate) request: Arc<Policy>,
     pub(crate) answer: Arc<Policy>,
-    /// Some rule only records what it finds in answers: what the client may read, the audit trail may not.
-    records: bool,
+    /// Some values reach the client as they are: a rule only records them, or the caller had said them (echo, pseudonyms). What
+    /// the client may read, the audit trail may not.
+    shows: bool,
 }
 
 /// All compiled rules, and who gets which actions.
@@ -104,10 +105,10 @@ impl Guard {
         fresh
     }
 
-    /// An answer's text as the audit trail may hold it: what was masked is masked already; what rules only record is taken out.
+    /// An answer's text as the audit trail may hold it: what was masked is masked already; what the client got to see is taken out.
     pub(crate) fn redact(&self, policies: &Policies, text: &str) -> String {
         let mut found = Vec::new();
-        if policies.records {
+        if policies.shows {
             self.rules.scan(&policies.answer, text, &mut found);
         }
         let mut out = String::with_capacity(text.len());
@@ -157,8 +158,9 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
         Arc::new(rules.policy(direction, |rule| action(rule, direction), switches))
     };
     let answer = policy(Direction::Answer);
-    let records = rules.infos().any(|(id, _)| matches!(answer.action(id), Action::Log | Action::Shadow));
-    Policies { request: policy(Direction::Request), answer, records }
+    let lets_through = |action| matches!(action, Action::Log | Action::Shadow | Action::Pseudonymise);
+    let shows = answer.switches().echo || rules.infos().any(|(id, _)| lets_through(answer.action(id)));
+    Policies { request: policy(Direction::Request), answer, shows }
 }
 
 #[cfg(test)]

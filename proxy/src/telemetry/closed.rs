@@ -1,7 +1,5 @@
 //! The record of a request that is over, as the log line and the metrics read it.
 
-use std::sync::Arc;
-
 use tollgate_filters::audit::Event;
 use tollgate_filters::scan::Direction;
 
@@ -15,7 +13,8 @@ pub(crate) struct Closed<'a> {
     pub(crate) endpoint: &'static str,
     /// Bounded: the configured name.
     pub(crate) model: &'a str,
-    pub(crate) findings: Vec<(Arc<str>, &'static str, Direction, u32)>,
+    /// Kind, action, direction, count.
+    pub(crate) findings: Vec<(&'a str, &'a str, Direction, u32)>,
     pub(crate) held: Option<usize>,
     pub(crate) client_gone: bool,
     /// A local answer (health, models, preflight): no log line, unless it was refused.
@@ -25,10 +24,17 @@ pub(crate) struct Closed<'a> {
 impl<'a> Closed<'a> {
     pub(crate) fn of(exchange: &'a Exchange) -> Closed<'a> {
         let proxied = exchange.proxied.as_ref();
-        let findings = proxied.map_or_else(Vec::new, |proxied| {
-            let all = proxied.pipeline.masker().findings();
-            all.iter().map(|f| (Arc::clone(&f.kind), f.action.as_str(), f.direction, f.count)).collect()
-        });
+        let findings = match proxied {
+            Some(proxied) => {
+                let all = proxied.pipeline.masker().findings();
+                all.iter().map(|f| (&*f.kind, f.action.as_str(), f.direction, f.count)).collect()
+            }
+            // Refused before any answer: whatever was found is the request's.
+            None => {
+                let all = &exchange.facts.event.findings;
+                all.iter().map(|f| (&*f.kind, &*f.action, Direction::Request, f.count)).collect()
+            }
+        };
         Closed {
             event: &exchange.facts.event,
             endpoint: exchange.facts.endpoint,
@@ -59,7 +65,7 @@ fn count(metrics: &Metrics, config: &Telemetry, closed: &Closed<'_>) {
         metrics.client_gone.with_label_values(&[closed.endpoint]).inc();
     }
     for (kind, action, direction, count) in &closed.findings {
-        metrics.findings.with_label_values(&[&**kind, *action, direction.as_str()]).inc_by(u64::from(*count));
+        metrics.findings.with_label_values(&[*kind, *action, direction.as_str()]).inc_by(u64::from(*count));
     }
     let Some(provider) = event.provider.as_deref() else { return };
     metrics.overhead.with_label_values(&[closed.endpoint]).observe(seconds(event.timing_us.overhead));

@@ -1,8 +1,10 @@
 //! Whole-gateway tests: the real binary as a process of its own, the fake upstream in this one, real sockets between them.
 
+mod audit;
 mod bodies;
 mod conf;
 mod failover;
+mod guard;
 mod harness;
 mod identity;
 mod input;
