@@ -103,7 +103,7 @@ async fn every_failure_before_content_leads_to_the_next_target() {
     ];
     let all: Vec<_> =
         cases.iter().flat_map(|(s, kinds, label)| kinds.iter().map(move |k| (s, *k, *label))).collect();
-    let pair = Pair::start(all.len(), ", timeouts: {first_byte: 300ms}", PATIENT);
+    let pair = Pair::start(all.len(), ", timeouts: {first_byte: 2s}", PATIENT);
     for (n, (script, stream, label)) in all.iter().enumerate() {
         pair.a.script(&format!("at-a{n}"), (*script).clone());
         let answer = call(&pair.gateway, &format!("m{n}"), *stream).await;
@@ -214,7 +214,7 @@ async fn when_every_target_failed_the_client_learns_why() {
         (Script::silent(), Script::silent(), 504, "UPSTREAM_TIMEOUT", ""),
         (error(500), error(504), 504, "UPSTREAM_TIMEOUT", ""),
     ];
-    let pair = Pair::start(cases.len(), "", &format!(", timeouts: {{first_byte: 300ms}}{PATIENT}"));
+    let pair = Pair::start(cases.len(), "", &format!(", timeouts: {{first_byte: 2s}}{PATIENT}"));
     for (n, (a, b, status, code, names)) in cases.iter().enumerate() {
         pair.a.script(&format!("at-a{n}"), a.clone());
         pair.b.script(&format!("at-b{n}"), b.clone());

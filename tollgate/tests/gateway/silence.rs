@@ -58,11 +58,11 @@ async fn http_1_0_gets_the_stream_alone() {
 /// After comments the status is spent: what goes wrong then is told inside the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_after_comments_stands_in_the_stream() {
-    let (fake, gateway) = in_front_of_fake(&IMPATIENT.replace("${FIRST_BYTE:-20s}", "500ms"));
+    let (fake, gateway) = in_front_of_fake(&IMPATIENT.replace("${FIRST_BYTE:-20s}", "2s"));
     fake.script("silent", Script::silent());
     // Its own error, late: a client acts on its words.
     let late = json!({"error": {"message": "too long", "type": "invalid_request_error", "param": null, "code": "context_length_exceeded"}});
-    let wait = Step::WaitMs(250);
+    let wait = Step::WaitMs(600);
     let bytes = Step::Bytes(late.to_string().into_bytes());
     let refused = Script {
         status: 400,
@@ -91,7 +91,7 @@ async fn an_error_after_comments_stands_in_the_stream() {
 async fn failover_stays_open_behind_comments() {
     let yaml = r#"
 providers:
-  - {id: first, kind: vllm, base_urls: ["${UPSTREAM}"], timeouts: {first_byte: 500ms}}
+  - {id: first, kind: vllm, base_urls: ["${UPSTREAM}"], timeouts: {first_byte: 2s}}
   - {id: second, kind: vllm, base_urls: ["${UPSTREAM}"]}
 models: [{name: m, targets: [{provider: first, model: silent}], fallback: [{provider: second, model: talks}], first_event_comment_after: 100ms}]
 "#;

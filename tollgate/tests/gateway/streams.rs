@@ -336,7 +336,7 @@ async fn drain_reads_to_the_end_for_a_client_that_left() {
 async fn an_http_2_client_gets_the_same() {
     let fake = Fake::start(tollgate_fake_upstream::Options::default()).expect("the fake upstream starts");
     let head = HEAD.replace("{address: \"${LISTEN}\"}", "{address: \"${LISTEN}\", h2c: true}");
-    let yaml = format!("{head}{IMPATIENT}").replace("${FIRST_BYTE:-20s}", "500ms");
+    let yaml = format!("{head}{IMPATIENT}").replace("${FIRST_BYTE:-20s}", "2s");
     let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url())]);
     let client =
         reqwest::Client::builder().http2_prior_knowledge().timeout(PATIENCE).build().expect("a client");
