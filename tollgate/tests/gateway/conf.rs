@@ -55,7 +55,8 @@ async fn all_on() {
     let gateway = start(&conf("all-on.yaml"), &[("UPSTREAM", &fake.url())]);
     let (status, answer) = say(&gateway, "m", "I am alice@corp.com").await;
     assert_eq!(status, 200, "{answer}");
-    let asked = String::from_utf8_lossy(&fake.ledger().last().expect("asked").body).into_owned();
+    let asked = fake.ledger().for_model("m").pop().expect("asked"); // the ledger has health probes, too
+    let asked = String::from_utf8_lossy(&asked.body).into_owned();
     assert!(asked.contains("[EMAIL_1]") && !asked.contains("alice"), "{asked}");
     let events = gateway.events(1);
     assert!(!events[0].to_string().contains("alice@"), "{}", events[0]);
@@ -98,7 +99,7 @@ async fn fleet() {
     let (base, lora) = (count("mistral-7b"), count("mistral-7b-lora"));
     assert_eq!(base + lora, 100);
     assert!((60..=97).contains(&base), "{base} to the base model");
-    assert!(gpus.iter().all(|gpu| gpu.ledger().totals().requests > 0), "every host has worked");
+    assert!(gpus.iter().all(|gpu| !gpu.ledger().for_model("mistral-7b").is_empty()), "every host has worked");
 
     gpus.iter_mut().for_each(Fake::kill);
     assert_eq!(provider_of_call(101, &gateway).await, "azure");
