@@ -6,7 +6,7 @@ use serde_json::Value;
 use tollgate_fake_upstream::{Entry, Fake, Options, Script};
 
 use crate::harness::{Gateway, HEAD, KEY, PATIENCE, client, until};
-use crate::wire::{Wire, chunks, head, post};
+use crate::wire::{Wire, chunks, head, last_call, post};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -44,7 +44,7 @@ fn body_of(model: &str, size: usize) -> Vec<u8> {
 const SIZES: [usize; 7] = [1 << 10, 65_535, 65_536, 65_537, 128 << 10, 1 << 20, 11 << 20];
 
 fn assert_arrived(fake: &Fake, sent: &[u8], what: &str) {
-    let entry = fake.ledger().last().expect("passed on");
+    let entry = last_call(fake);
     assert_eq!(entry.body.len(), sent.len(), "{what}");
     assert!(entry.body == sent, "{what}: other bytes");
     let length =
@@ -112,7 +112,7 @@ fn only_what_the_target_wants_otherwise_is_rewritten() {
     let sent = r#" {"temperature": 1.0, "big":12345678901234567890123 ,"model" : "alias","messages":[{"role":"user","content":"a\u00e9\/"}],"x":null,"guided_json":{"a" :1}}  "#;
     let mut wire = Wire::open(gateway.listen);
     assert_eq!(wire.send(&post(CHAT, sent)).reply().expect("answered").status, 200);
-    let arrived = fake.ledger().last().expect("passed on").body;
+    let arrived = last_call(&fake).body;
     assert_eq!(String::from_utf8_lossy(&arrived), sent.replace("\"alias\"", "\"org/real\""));
 }
 

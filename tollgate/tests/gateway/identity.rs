@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tollgate_fake_upstream::{Fake, Options, Script};
 
 use crate::harness::{Gateway, KEY, ONE_UPSTREAM, PATIENCE, chat, in_front_of_fake, until};
+use crate::wire::last_call;
 
 const CHAT: &str = "/v1/chat/completions";
 const OTHER: &str = "an-operators-own-key-0123456789";
@@ -346,15 +347,13 @@ async fn team_routes() {
     );
     assert!(body["latency_ms"].is_u64(), "{body}");
     assert_eq!(body.as_object().expect("an object").len(), 4, "{body}");
-    let sent: Value = serde_json::from_slice(&fake.ledger().last().expect("passed on").body).expect("JSON");
+    let sent: Value = serde_json::from_slice(&last_call(&fake).body).expect("JSON");
     assert_eq!(sent["messages"], json!([{"role": "user", "content": "How many?"}]));
     assert_eq!(
         (&sent["max_tokens"], &sent["temperature"], &sent["model"]),
         (&json!(16), &json!(0.5), &json!("cheap"))
     );
-    assert!(
-        !fake.ledger().last().expect("passed on").headers.iter().any(|(name, _)| name.starts_with("x-llm-"))
-    );
+    assert!(!last_call(&fake).headers.iter().any(|(name, _)| name.starts_with("x-llm-")));
 
     let missing = predict(&gateway, "quant", &asked, &[key]).await;
     assert_eq!(code(missing).await, (400, "MISSING_HEADER".to_owned()));
@@ -434,7 +433,7 @@ async fn the_clients_address_is_believed_from_trusted_proxies_only() {
     let forwarded = [("x-api-key", KEY), ("x-forwarded-for", "6.6.6.6, 203.0.113.7, 127.0.0.9")];
     assert_eq!(ask(&gateway, "cheap", &forwarded).await.status(), 200);
     assert_eq!(gateway.events(1)[0]["client_ip"], "203.0.113.7", "the rightmost that no proxy of ours has");
-    let sent = fake.ledger().last().expect("passed on").headers;
+    let sent = last_call(&fake).headers;
     assert!(!sent.iter().any(|(name, _)| name == "x-forwarded-for"));
     let (_fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
     assert_eq!(ask(&gateway, "m", &forwarded).await.status(), 200);

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
+use tollgate_fake_upstream::{Entry, Fake};
 
 use crate::harness::{KEY, PATIENCE};
 
@@ -147,4 +148,9 @@ pub(crate) fn chunks(body: &[u8], size: usize) -> Vec<u8> {
     }
     coded.extend_from_slice(b"0\r\n\r\n");
     coded
+}
+
+/// The last call that the upstream got: health probes and model lists, which come at any time, are GETs.
+pub(crate) fn last_call(fake: &Fake) -> Entry {
+    fake.ledger().entries().into_iter().rfind(|entry| entry.method == "POST").expect("passed on")
 }
