@@ -82,6 +82,9 @@ impl Drop for BodyPermit {
     }
 }
 
+/// How often whoever waits looks whether the drain is over.
+const CUT_CHECK: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Where the process stands in its life.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
@@ -106,6 +109,12 @@ impl Lifecycle {
     }
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
+    }
+    /// Resolves when the drain is over.
+    pub(crate) async fn over(&self) {
+        while !self.cut.load(Ordering::Relaxed) {
+            tokio::time::sleep(CUT_CHECK).await;
+        }
     }
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)

@@ -196,12 +196,11 @@ impl Runtime {
         self.config.routes.iter().find(|route| route.team.as_deref() == Some(team))
     }
 
-    /// The rule for the `/v1` surfaces, if there is one: the first without a team, for this model or for any.
+    /// The rule for the `/v1` surfaces, if there is one: that of this very model, else the one for any.
     pub(crate) fn surface_route(&self, model: Option<&str>) -> Option<&Route> {
-        let fits = |route: &&Route| {
-            route.team.is_none() && route.model.as_deref().is_none_or(|wanted| Some(wanted) == model)
-        };
-        self.config.routes.iter().find(fits)
+        let surfaces = || self.config.routes.iter().filter(|route| route.team.is_none());
+        let own = surfaces().find(|route| route.model.is_some() && route.model.as_deref() == model);
+        own.or_else(|| surfaces().find(|route| route.model.is_none()))
     }
 
     /// The listener that accepted a connection to `local`: by whole address, else by port (a listener on all addresses).

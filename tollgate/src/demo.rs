@@ -19,9 +19,17 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> std::io::Result<Scratch> {
         use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("tollgate-demo-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("tollgate-demo-{:016x}", rand::random::<u64>()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "the demo's folder stays");
+        }
     }
 }
 
@@ -64,7 +72,7 @@ fn demo(args: &DemoArgs) -> Result<ExitCode, String> {
     let again: serve::Again = Box::new(move || load(&file, &set));
     let process = serve::start(loaded, again, false).map_err(|error| error.to_string())?;
     println!("{}", greeting(&args.listen, &args.admin, &key, real));
-    let code = process.run();
+    let code = process.run_then(move || drop(scratch));
     drop(fake);
     Ok(code)
 }

@@ -179,6 +179,11 @@ fn audit(
 impl Process {
     /// Accepts until a signal says stop. Ends the process itself once everything is flushed.
     pub(crate) fn run(self) -> ExitCode {
+        self.run_then(|| ())
+    }
+
+    /// The same; `last` runs when everything is flushed, right before the process ends.
+    pub(crate) fn run_then(self, last: impl FnOnce() + Send + 'static) -> ExitCode {
         let Process {
             gateway,
             live,
@@ -231,7 +236,10 @@ impl Process {
             pre_stop: config.process.pre_stop,
             drain: config.process.drain,
             upgrade_socket: settings.upgrade_socket.clone(),
-            flush: Box::new(move || flush(audit, mover)),
+            flush: Box::new(move || {
+                flush(audit, mover);
+                last();
+            }),
         };
         let ready = || {
             live.lifecycle.started();

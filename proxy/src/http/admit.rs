@@ -71,6 +71,7 @@ pub(crate) async fn admit(
     let control = control(session, exchange, &call, model, route)?;
     let serving = Serving::default();
     let pipeline = pipeline(exchange, &call, &policies, masker, &serving);
+    session.downstream_session.set_write_timeout(None); // from here on the seam bounds every write
     let home = Seam::wrap(&mut session.downstream_session, body.clone(), Arc::clone(&control));
     let busy = exchange.facts.body_read.map_or(Duration::ZERO, |read| read.elapsed());
     exchange.facts.overhead += busy;
@@ -90,6 +91,7 @@ pub(crate) async fn admit(
         deaf: false,
         form: answer::Form::Opaque,
         blocked: false,
+        done: false,
         late: None,
         stale_used: false,
         scratch: Vec::new(),
@@ -153,6 +155,7 @@ async fn reserve(
     match live.audit.slot() {
         Ok(slot) => exchange.permits.slot = Some(slot),
         Err(Full) => {
+            live.metrics.audit_events.with_label_values(&["refused"]).inc();
             let message = "The audit trail cannot take this request at the moment, so it was not sent on. Try again shortly.";
             return Err(
                 Rejection::new(Code::AuditUnavailable, message).with_retry_after(Duration::from_secs(1))

@@ -23,12 +23,8 @@ pub(crate) async fn read(
     permit: &mut BodyPermit,
 ) -> Result<Bytes, Stop> {
     let declared = declared_length(session);
-    if let Some(declared) = declared {
-        if declared > bounds.max_body as u64 {
-            return Err(too_large(bounds).into());
-        }
-        // Fits usize: it is at most max_body.
-        permit.grow_to(declared as usize, bounds.max_bodies)?;
+    if declared.is_some_and(|declared| declared > bounds.max_body as u64) {
+        return Err(too_large(bounds).into());
     }
     let expects = session.req_header().headers.get("expect");
     if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -69,10 +65,12 @@ async fn read_all(
         return Ok(Bytes::new());
     };
     let whole = declared.is_some_and(|declared| declared == first.len() as u64);
+    // Room is taken as bytes come: a length that is only declared holds nobody else up.
+    permit.grow_to(first.len(), bounds.max_bodies)?;
     if whole {
         return Ok(first); // one piece: nothing to copy
     }
-    let mut body = BytesMut::with_capacity(declared.map_or(first.len() * 2, |declared| declared as usize));
+    let mut body = BytesMut::with_capacity(first.len() * 2);
     let mut next = Some(first);
     while let Some(piece) = next {
         if body.len() + piece.len() > bounds.max_body {

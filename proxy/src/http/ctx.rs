@@ -94,6 +94,8 @@ pub(crate) struct Proxied {
     /// Of this attempt's answer.
     pub(crate) form: Form,
     pub(crate) blocked: bool,
+    /// The client has the whole answer.
+    pub(crate) done: bool,
     /// The upstream's own error came after comments had sent the header: it is told in the stream.
     pub(crate) late: Option<LateError>,
     /// A stale pooled connection was replaced once.

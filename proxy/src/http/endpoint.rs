@@ -65,6 +65,14 @@ impl Endpoint {
         Err(Rejection::new(Code::NotFound, message))
     }
 
+    /// Methods that this path takes, as the `allow` header lists them.
+    pub(crate) fn allowed(path: &str) -> &'static str {
+        match Endpoint::of_path(path) {
+            Ok((_, method)) if method == Method::GET => "GET, HEAD",
+            _ => "POST",
+        }
+    }
+
     /// Name in metrics and logs: a bounded set.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use pingora_proxy::{FailToProxy, Session};
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
 use super::ctx::Exchange;
+use super::endpoint::Endpoint;
 use super::seam::{ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
 
 /// Why a phase stops early: a refusal that the client is told, or a connection that is no more.
@@ -51,7 +52,7 @@ pub(crate) async fn respond(
             header.insert_header("www-authenticate", "Bearer")?; // RFC 9110 section 11.6.1
         }
         Code::MethodNotAllowed => {
-            let allow = if session.req_header().method == http::Method::POST { "GET, HEAD" } else { "POST" };
+            let allow = Endpoint::allowed(session.req_header().uri.path());
             header.insert_header("allow", allow)?; // RFC 9110 section 15.5.6
         }
         _ => {}
@@ -69,6 +70,7 @@ pub(crate) async fn respond(
 /// Pingora's `fail_to_proxy`: the last error of all attempts, or of a phase.
 pub(crate) async fn fail(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     let over = error.etype() == &ENDED_EARLY
+        || exchange.proxied.as_ref().is_some_and(|proxied| proxied.done)
         || exchange.client_gone()
         || (error.esource() == &ErrorSource::Downstream && exchange.failure.is_none());
     if over {

@@ -51,7 +51,7 @@ pub(crate) fn close(exchange: &mut Exchange, end: End) {
     let closed = Closed::of(exchange);
     telemetry::record(&exchange.live.metrics, &exchange.runtime.config.telemetry, &closed);
     let event = std::mem::take(&mut exchange.facts.event);
-    if exchange.facts.audited {
+    if exchange.facts.audited || exchange.facts.rejection.is_some() {
         let slot = exchange.permits.slot.take().or_else(|| {
             let code =
                 exchange.facts.rejection.as_ref().map_or(Code::InvalidRequest, |rejection| rejection.code);
@@ -72,8 +72,9 @@ fn judge(exchange: &mut Exchange, end: End) {
         }
         return;
     };
-    let gone = proxied.control.client_gone();
-    let blocked = proxied.blocked;
+    // Whoever leaves with the whole answer has not left early.
+    let gone = proxied.control.client_gone() && !proxied.done;
+    let (blocked, done) = (proxied.blocked, proxied.done);
     let status = exchange.facts.event.http_status;
     exchange.facts.event.status = if exchange.facts.rejection.is_some() {
         exchange.facts.event.status
@@ -81,7 +82,7 @@ fn judge(exchange: &mut Exchange, end: End) {
         Status::Blocked
     } else if gone {
         Status::Cancelled
-    } else if end == End::Whole && (200..300).contains(&status) {
+    } else if (end == End::Whole || done) && (200..300).contains(&status) {
         Status::Success
     } else {
         Status::Error
@@ -102,9 +103,12 @@ fn usage(exchange: &Exchange) -> Option<Usage> {
     if let Some(usage) = proxied.pipeline.usage() {
         return Some(usage);
     }
-    // Nothing was generated if no attempt got as far as an answer.
-    let answered = exchange.facts.event.attempts.iter().any(|attempt| attempt.status == Some(200));
-    if !answered {
+    // A plain answer's header comes after all of it was generated: who leaves or gives up before it has used the host too.
+    let generated = |attempt: &audit::Attempt| match (attempt.status, attempt.error.as_deref()) {
+        (Some(status), _) => status == 200,
+        (None, error) => matches!(error, Some("client_gone" | "timeout")),
+    };
+    if !exchange.facts.event.attempts.iter().any(generated) {
         return None;
     }
     let counted = proxied.pipeline.estimate();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
@@ -21,6 +21,9 @@ use crate::auth::cors::{self, Decision};
 use crate::auth::{Head, audit_headers, client_address};
 use crate::config::Route;
 
+/// Longest wait for a client that does not read an answer written before any upstream was asked.
+const EARLY_WRITE: Duration = Duration::from_secs(30);
+
 /// What follows the request filter.
 pub(crate) enum Next {
     /// The call is admitted: to the upstreams.
@@ -34,6 +37,7 @@ pub(crate) async fn receive(session: &mut Session, exchange: &mut Exchange) -> R
     if exchange.live.lifecycle.is_leaving() {
         session.set_keepalive(None); // `connection: close`; HTTP/2 gets its GOAWAY from Pingora
     }
+    session.downstream_session.set_write_timeout(Some(EARLY_WRITE));
     identify(session, exchange);
     check_head(session)?;
     if let Some(next) = cross_origin(session, exchange).await? {
@@ -106,7 +110,13 @@ async fn predict(session: &mut Session, exchange: &mut Exchange, team: &str) -> 
 async fn read_body(session: &mut Session, exchange: &mut Exchange) -> Result<Bytes, Stop> {
     exchange.facts.overhead = exchange.started.elapsed();
     let mut permit = exchange.live.load.body();
-    let body = body::read(session, &exchange.runtime.config.bounds, &mut permit).await?;
+    let body = tokio::select! {
+        body = body::read(session, &exchange.runtime.config.bounds, &mut permit) => body?,
+        () = exchange.live.lifecycle.over() => {
+            let message = "This gateway instance is shutting down. Send the request again.";
+            return Err(Rejection::new(Code::Overloaded, message).with_retry_after(Duration::from_secs(1)).into());
+        }
+    };
     exchange.permits.body = Some(permit);
     exchange.facts.body_read = Some(std::time::Instant::now());
     Ok(body)

@@ -59,6 +59,9 @@ pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> 
     }
     proxied.pipeline.begin(form);
     proxied.form = form;
+    if form != Form::Events {
+        proxied.control.on_plain_header();
+    }
     let settings = &running.attempt.provider().settings;
     let model = running.attempt.model(&proxied.call.model);
     rewrite(response, &settings.pass_headers)?;

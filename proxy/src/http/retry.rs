@@ -21,7 +21,7 @@ pub(crate) fn after_connect(exchange: &mut Exchange, mut error: Box<Error>) -> B
         _ => Failure::Connect,
     };
     fail_attempt(exchange, failure, &error);
-    error.set_retry(true); // `route::next` says when there is no target left
+    error.set_retry(!exchange.client_gone()); // `route::next` says when there is no target left
     error
 }
 
@@ -33,11 +33,11 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
     }
     error.set_retry(false); // undecided errors panic later: always decide
     let Some(proxied) = &mut exchange.proxied else { return error };
-    if error.esource() == &ErrorSource::Downstream {
+    if error.esource() == &ErrorSource::Downstream && !proxied.done {
         finish_attempt(exchange, Outcome::ClientGone);
         return error;
     }
-    if kind == ENDED_EARLY || kind == REFUSED {
+    if kind == ENDED_EARLY || kind == REFUSED || proxied.done {
         finish_attempt(exchange, Outcome::Ok);
         return error;
     }
@@ -52,11 +52,15 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
         // An HTTP/2 connection whose window is used up stays in the pool and fails every later request: leave it behind.
         running.attempt.forsake_pool();
     }
-    let open = !proxied.control.content_sent();
+    if kind == GUARD_FAILED || kind == SHUTDOWN {
+        finish_attempt(exchange, Outcome::ClientGone); // ours, not the host's: it counts for neither side
+        return error;
+    }
+    // Nobody listens any more: no further generation is started.
+    let open = !proxied.control.content_sent() && !proxied.control.client_gone();
     let failure = classify(&kind, proxied);
-    let is_final = [TOTAL, SHUTDOWN, GUARD_FAILED].contains(&kind);
     fail_attempt(exchange, failure, &error);
-    error.set_retry(open && !is_final);
+    error.set_retry(open && kind != TOTAL);
     error
 }
 

@@ -42,9 +42,9 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     }
     proxied.serving.set(&attempt.provider().settings.id, attempt.model(&proxied.call.model));
     let timeouts = attempt.target().timeouts;
-    // A plain answer says nothing until it is whole: only the total time and the idle time inside it count.
-    let first = proxied.call.stream.then_some(proxied.first_byte.unwrap_or(timeouts.first_byte));
-    proxied.control.start_attempt(first, timeouts.idle);
+    // Until the first real event of a stream, or the header of a plain answer.
+    let first = proxied.first_byte.unwrap_or(timeouts.first_byte);
+    proxied.control.start_attempt(Some(first), timeouts.idle);
     proxied.control.set_drain(attempt.provider().settings.on_client_gone == ClientGone::Drain);
     let peer = peer(&attempt);
     proxied.attempt = Some(Running { attempt, started: Instant::now(), answered: None, failure: None });
@@ -61,7 +61,7 @@ fn peer(attempt: &Attempt) -> HttpPeer {
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.connect);
     // The seam keeps the finer deadlines; these bound what it cannot see (an ended stream that waits for its upstream).
-    options.read_timeout = Some(timeouts.total);
+    options.read_timeout = Some(timeouts.total.min(timeouts.first_byte.max(timeouts.idle)));
     options.write_timeout = Some(timeouts.idle);
     options.idle_timeout = Some(POOL_IDLE);
     options.max_h2_streams = H2_STREAMS;

@@ -32,7 +32,9 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use control::Wake;
-pub(crate) use control::{After, Comments, Control, ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
+pub(crate) use control::{
+    After, CUT_SHORT, Comments, Control, ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL,
+};
 
 /// Where the real session is put when the seam is dropped.
 pub(crate) type Home = Arc<Mutex<Option<Box<ServerSession>>>>;
@@ -49,6 +51,10 @@ pub(crate) struct Seam {
     queue: Bytes,
     /// The last byte sent ended an event, so a comment may follow.
     between_events: bool,
+    /// The running attempt's header is a success.
+    succeeding: bool,
+    /// It ended in a way that is no end of an answer.
+    cut_short: bool,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -65,6 +71,8 @@ impl Seam {
             held: None,
             queue: Bytes::new(),
             between_events: true,
+            succeeding: false,
+            cut_short: false,
             timer: Box::pin(sleep_until(Instant::now())),
         };
         **downstream = ServerSession::new_custom(Box::new(seam));
@@ -212,7 +220,12 @@ impl Seam {
             match task {
                 HttpTask::Failed(_) => out.push(task), // the real session writes what precedes it, then returns the error
                 HttpTask::Header(header, _) if header.status.is_informational() => {}
+                HttpTask::Header(header, true) if header.status.is_success() => {
+                    self.cut_short = true; // an answer without a body is none
+                    return end;
+                }
                 HttpTask::Header(header, eos) => {
+                    self.succeeding = header.status.is_success();
                     end |= eos;
                     if self.control.header_sent() {
                         continue; // swallowed: an earlier attempt's header, or a comment's, has left
@@ -238,8 +251,12 @@ impl Seam {
                     out.push(HttpTask::Body(Some(data), eos));
                 }
                 _ if failing => {}
+                _ if self.succeeding && !end => {
+                    // Trailers, or an end that the body filter did not see: the pipeline has not let its last part go.
+                    self.cut_short = true;
+                    return end;
+                }
                 task => {
-                    // trailers, or an end without a last piece of body
                     end = true;
                     self.release(None, out);
                     out.push(task);
@@ -295,6 +312,9 @@ impl CustomSession for Seam {
         let mut out = Vec::with_capacity(tasks.len() + 1);
         let mut end = self.sort(tasks, failing, &mut out);
         let done = !out.is_empty() && self.write(out).await?;
+        if std::mem::take(&mut self.cut_short) && after.is_none() {
+            return Err(Error::explain(CUT_SHORT, "a success without the end of its body").into_up());
+        }
         match after {
             Some(After::Fail(error)) => return Err(error),
             Some(After::End) => end = true,

@@ -45,7 +45,8 @@ pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: boo
         (proxied.body, proxied.outgoing) = (Bytes::new(), Bytes::new());
         exchange.permits.body = None;
     }
-    let whole = end && proxied.form == Form::Plain && !proxied.control.header_sent();
+    // Embeddings leave in pieces: only what came out of the pipeline at once has a length to declare.
+    let whole = end && !had_content && proxied.form == Form::Plain && !proxied.control.header_sent();
     if whole && let Some(bytes) = body {
         *bytes = super::respond::plain_is_whole(exchange, std::mem::take(bytes));
     }
@@ -106,6 +107,10 @@ fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
         Step::More => None,
         Step::Done => {
             proxied.deaf = true;
+            proxied.done = true;
+            if !end {
+                proxied.control.after_batch(After::End); // the client has it all: what the upstream does now is its own affair
+            }
             None
         }
         Step::Blocked => {

@@ -89,7 +89,8 @@ impl Plan {
         };
         let host_key = kept_by.filter(|_| keeps).map(|text| StickyKey::new(scope, text));
         let variant_key = match model.sticky {
-            Some(StickyBy::Session) => together,
+            // Without a session there is nothing to keep together: the weights choose.
+            Some(StickyBy::Session) => want.session,
             Some(StickyBy::User) => want.user.or(want.key),
             None => None,
         };

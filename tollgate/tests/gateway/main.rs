@@ -3,6 +3,7 @@
 mod audit;
 mod bodies;
 mod conf;
+mod endings;
 mod failover;
 mod guard;
 mod harness;

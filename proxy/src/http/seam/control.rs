@@ -19,6 +19,8 @@ pub(crate) const IDLE: ErrorType = ErrorType::new("IdleDeadline");
 pub(crate) const TOTAL: ErrorType = ErrorType::new("TotalDeadline");
 /// The process is going down and the drain is over.
 pub(crate) const SHUTDOWN: ErrorType = ErrorType::new("Shutdown");
+/// The upstream's answer ended without its body's end.
+pub(crate) const CUT_SHORT: ErrorType = ErrorType::new("CutShort");
 /// The client's stream was ended on purpose; what the upstream still says is not wanted.
 pub(crate) const ENDED_EARLY: ErrorType = ErrorType::new("EndedEarly");
 
@@ -119,6 +121,11 @@ impl Control {
 
     pub(crate) fn client_gone(&self) -> bool {
         self.state().client_gone
+    }
+
+    /// A plain answer's header is here: from now on its silence counts, not the time until it leaves.
+    pub(crate) fn on_plain_header(&self) {
+        self.state().first = None;
     }
 
     /// The upstream said something, whether or not any of it leaves.
