@@ -75,7 +75,7 @@ metrics! {
     cost_unknown: IntCounterVec = Kind::Counter, "tollgate_cost_unknown_total", ["model", "provider"],
         "Answers of models that have no configured price.";
     attempts: IntCounterVec = Kind::Counter, "tollgate_upstream_attempts_total", ["provider", "target", "outcome"],
-        "Attempts by outcome: ok, connect, timeout, status, rate_limited, credential, broken, cancelled.";
+        "Attempts by outcome: ok, connect, timeout, status, rate_limited, credential, broken, error_event, malformed, guard, shutdown, client_gone.";
     failovers: IntCounterVec = Kind::Counter, "tollgate_failovers_total", ["model"],
         "Attempts after a request's first.";
     connections: IntCounterVec = Kind::Counter, "tollgate_upstream_connections_total", ["provider", "reused"],
@@ -97,7 +97,7 @@ metrics! {
     auth_failures: IntCounterVec = Kind::Counter, "tollgate_auth_failures_total", ["code"],
         "Requests refused because of their credential.";
     audit_events: IntCounterVec = Kind::Counter, "tollgate_audit_events_total", ["outcome"],
-        "Audit events by outcome: committed, refused (queue full), dropped, summarised, lost.";
+        "Audit events by outcome: committed; refused (queue full, so was the request); dropped (queue full, request served); summarised (refusals past their share of the queue); lost (no event was handed in).";
     audit_queue: IntGaugeVec = Kind::Gauge, "tollgate_audit_queue_events", [],
         "Events waiting for the spool.";
     audit_spool_errors: IntCounterVec = Kind::Counter, "tollgate_audit_spool_errors_total", [],
@@ -105,7 +105,7 @@ metrics! {
     audit_stored: IntCounterVec = Kind::Counter, "tollgate_audit_stored_total", [],
         "Events moved from the spool into the store.";
     audit_gaps: IntCounterVec = Kind::Counter, "tollgate_audit_gaps_total", ["kind"],
-        "Reported gaps: abandoned, dropped, hole, broken_link.";
+        "Gaps that the sink has written down. Explained losses: crash, dropped, dropped_unnumbered, shutdown; faults: hole, broken_link, duplicate_seq, foreign_instance, reused_identity, unreadable, damaged.";
     config_generation: IntGaugeVec = Kind::Gauge, "tollgate_config_generation", [],
         "Number of the configuration in force; grows by one with each reload that succeeds.";
     config_reloads: IntCounterVec = Kind::Counter, "tollgate_config_reloads_total", ["outcome"],
