@@ -13,12 +13,12 @@ use crate::harness::{Gateway, KEY, ONE_UPSTREAM, PATIENCE, chat, free_port};
 use crate::ops::head;
 
 /// A CA with the folder that its files lie in.
-struct Authority {
+pub(crate) struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub(crate) fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -27,7 +27,7 @@ impl Authority {
     }
 
     /// A certificate for `name` and its key, PEM.
-    fn issue(&self, name: &str) -> (String, String) {
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         (params.signed_by(&key, &self.ca).expect("signed").pem(), key.serialize_pem())
@@ -40,7 +40,7 @@ impl Authority {
         std::fs::write(dir.join("key.pem"), key).expect("written");
     }
 
-    fn write_ca(&self, path: &Path) {
+    pub(crate) fn write_ca(&self, path: &Path) {
         std::fs::write(path, self.ca.pem()).expect("written");
     }
 

@@ -16,6 +16,8 @@ mod ops;
 mod process;
 mod reload;
 mod silence;
+mod slow_heads;
 mod spine;
 mod streams;
+mod upstream_tls;
 mod wire;
