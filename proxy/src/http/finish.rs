@@ -94,7 +94,7 @@ fn judge(exchange: &mut Exchange, end: End) {
         exchange.facts.event.http_status = 0;
     }
     let outcome = if gone { Outcome::ClientGone } else { Outcome::Ok };
-    retry::finish_attempt(exchange, outcome);
+    retry::finish_attempt(exchange, outcome, gone.then_some("client_gone"));
 }
 
 /// What the upstream counted; else, where something was generated, our estimate.

@@ -34,11 +34,11 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
     error.set_retry(false); // undecided errors panic later: always decide
     let Some(proxied) = &mut exchange.proxied else { return error };
     if error.esource() == &ErrorSource::Downstream && !proxied.done {
-        finish_attempt(exchange, Outcome::ClientGone);
+        finish_attempt(exchange, Outcome::ClientGone, Some("client_gone"));
         return error;
     }
     if kind == ENDED_EARLY || kind == REFUSED || proxied.done {
-        finish_attempt(exchange, Outcome::Ok);
+        finish_attempt(exchange, Outcome::Ok, None);
         return error;
     }
     if is_stale(&kind, reused, proxied) {
@@ -53,7 +53,9 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
         running.attempt.forsake_pool();
     }
     if kind == GUARD_FAILED || kind == SHUTDOWN {
-        finish_attempt(exchange, Outcome::ClientGone); // ours, not the host's: it counts for neither side
+        // Ours, not the host's: it counts for neither side, as if the client had gone.
+        let word = if kind == SHUTDOWN { "shutdown" } else { "guard" };
+        finish_attempt(exchange, Outcome::ClientGone, Some(word));
         return error;
     }
     // Nobody listens any more: no further generation is started.
@@ -102,10 +104,9 @@ fn fail_attempt(exchange: &mut Exchange, failure: Failure, error: &Error) {
 }
 
 /// Gives the attempt back to its target at the end of the request.
-pub(crate) fn finish_attempt(exchange: &mut Exchange, outcome: Outcome) {
+pub(crate) fn finish_attempt(exchange: &mut Exchange, outcome: Outcome, error: Option<&'static str>) {
     let Some(proxied) = &mut exchange.proxied else { return };
     let Some(mut running) = proxied.attempt.take() else { return };
-    let error = (outcome == Outcome::ClientGone).then_some("client_gone");
     note(&exchange.live, &mut exchange.facts.event, &running, &proxied.call.model, error);
     running.attempt.report(outcome, clock::now());
 }

@@ -64,7 +64,7 @@ impl Default for Audit {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// Form of the log on standard error.
+    /// Form of the log on standard output.
     #[schemars(extend("x-reload" = "at the next start"))]
     pub log: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, also by module: `info,tollgate_proxy=debug`.

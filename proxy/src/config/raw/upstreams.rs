@@ -100,7 +100,7 @@ pub struct Timeouts {
     pub first_byte: HumanDuration,
     /// Longest silence after that.
     pub idle: HumanDuration,
-    /// The whole attempt.
+    /// The whole call, from the request's head over all attempts; of a model's targets the longest counts.
     pub total: HumanDuration,
 }
 
