@@ -92,6 +92,7 @@ pub(crate) async fn admit(
         form: answer::Form::Opaque,
         blocked: false,
         done: false,
+        left_early: false,
         late: None,
         stale_used: false,
         scratch: Vec::new(),

@@ -94,8 +94,10 @@ pub(crate) struct Proxied {
     /// Of this attempt's answer.
     pub(crate) form: Form,
     pub(crate) blocked: bool,
-    /// The client has the whole answer.
+    /// The whole answer was read.
     pub(crate) done: bool,
+    /// The client was gone by then.
+    pub(crate) left_early: bool,
     /// The upstream's own error came after comments had sent the header: it is told in the stream.
     pub(crate) late: Option<LateError>,
     /// A stale pooled connection was replaced once.

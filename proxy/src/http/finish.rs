@@ -73,7 +73,7 @@ fn judge(exchange: &mut Exchange, end: End) {
         return;
     };
     // Whoever leaves with the whole answer has not left early.
-    let gone = proxied.control.client_gone() && !proxied.done;
+    let gone = proxied.control.client_gone() && (!proxied.done || proxied.left_early);
     let (blocked, done) = (proxied.blocked, proxied.done);
     let status = exchange.facts.event.http_status;
     exchange.facts.event.status = if exchange.facts.rejection.is_some() {

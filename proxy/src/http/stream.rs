@@ -108,6 +108,7 @@ fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
         Step::Done => {
             proxied.deaf = true;
             proxied.done = true;
+            proxied.left_early = proxied.control.client_gone(); // a target that drains was heard to its end without it
             if !end {
                 proxied.control.after_batch(After::End); // the client has it all: what the upstream does now is its own affair
             }
