@@ -221,7 +221,8 @@ impl Gateway {
 
     /// Sum of a metric over all its label sets that contain `labels` (for example `code="INVALID_JSON"`).
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
-        let (_, page) = fetch(&self.admin_url("/metrics")).expect("answered");
+        // A successor gets the admin address a moment after its predecessor has let it go.
+        let (_, page) = until(|| fetch(&self.admin_url("/metrics")), "the admin listener");
         let is_it = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
         };
