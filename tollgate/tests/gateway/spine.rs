@@ -47,17 +47,18 @@ async fn a_stream_leaves_delta_by_delta() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_cut_over_deltas_is_masked() {
     let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
-    fake.script("leaky", Script::says(["Write to ali", "ce@co", "rp.com", " today."]));
+    fake.script("leaky", Script::gated(["Write to ali", "ce@co", "rp.com", " today."]));
+    let gate = fake.gate("leaky");
     let answer =
         client().post(gateway.url("/v1/chat/completions")).json(&chat("leaky", "Who?", true)).send().await;
     let mut events = Events::of(answer.expect("answered"));
+    // The upstream has said no more than the value's first letters: the words before it are here all the same.
+    assert_eq!(events.text().await.as_deref(), Some("Write to "));
+    gate.open_all();
     let mut text = String::new();
     while let Some(piece) = events.text().await {
         text.push_str(&piece);
     }
-    assert_eq!(text, "Write to [EMAIL_1] today.");
-    let raw = String::from_utf8_lossy(&events.raw).into_owned();
-    for part in ["alice", "ce@co", "rp.com"] {
-        assert!(!raw.contains(part), "{part} leaked: {raw}");
-    }
+    assert_eq!(text, "[EMAIL_1] today.");
+    crate::leaks::assert_none(&events.raw, "alice@corp.com");
 }
