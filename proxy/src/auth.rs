@@ -89,8 +89,7 @@ impl Authenticator {
                     format!("{error}; write the path of a JWKS file"),
                 ));
             }
-            issuers
-                .insert(issuer.issuer.as_str().into(), Issuer::new(Rules::new(issuer), keys, &issuer.claims));
+            issuers.insert(issuer.issuer.as_str().into(), Issuer::new(Rules::new(issuer), keys, issuer));
         }
         if !problems.is_empty() {
             return Err(problems);

@@ -138,6 +138,8 @@ pub struct JwtIssuer {
     pub token_use: Vec<String>,
     pub leeway: Duration,
     pub claims: ClaimNames,
+    /// Organisations its tokens may name; `None`: any.
+    pub organizations: Option<Vec<Name>>,
     pub refresh: Duration,
     /// Shortest time between two refreshes that an unknown `kid` asks for.
     pub min_refresh: Duration,

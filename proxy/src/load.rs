@@ -116,6 +116,9 @@ impl Lifecycle {
             tokio::time::sleep(CUT_CHECK).await;
         }
     }
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)
     }

@@ -21,8 +21,38 @@ pub struct Fresh {
     pub hash: String,
 }
 
-/// Reads the configuration anew. The error is what an operator reads.
-pub type Source = Box<dyn Fn() -> Result<Fresh, String> + Send + Sync>;
+/// Reads the configuration anew.
+pub type Source = Box<dyn Fn() -> Result<Fresh, Refused> + Send + Sync>;
+
+/// Why a reload changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What an operator reads: all of it.
+    pub message: String,
+    /// Every mistake in the file, where it has some.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// A problem and the line it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub line: Option<u64>,
+    pub problem: Problem,
+}
+
+impl Refused {
+    fn because(error: impl ToString) -> Refused {
+        Refused { message: error.to_string(), mistakes: Vec::new() }
+    }
+
+    /// Changes that only a restart can make.
+    fn unchangeable(problems: Vec<Problem>) -> Refused {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let mistakes = problems.into_iter().map(|problem| Mistake { line: None, problem }).collect();
+        Refused { message: lines.join("; "), mistakes }
+    }
+}
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
@@ -31,7 +61,7 @@ pub struct Status {
     pub hash: String,
     pub loaded_at: SystemTime,
     /// When the latest reload was refused, and why.
-    pub last_error: Option<(SystemTime, String)>,
+    pub last_error: Option<(SystemTime, Refused)>,
 }
 
 pub struct Reloader {
@@ -63,7 +93,7 @@ impl Reloader {
     }
 
     /// Builds and swaps. Slow; never on a request thread.
-    pub fn reload(&self) -> Result<u64, String> {
+    pub fn reload(&self) -> Result<u64, Refused> {
         let _turn = self.turn.lock();
         match self.build_and_swap() {
             Ok((generation, hash)) => {
@@ -82,23 +112,23 @@ impl Reloader {
         }
     }
 
-    fn build_and_swap(&self) -> Result<(u64, String), String> {
+    fn build_and_swap(&self) -> Result<(u64, String), Refused> {
         let Fresh { config, hash } = (self.source)()?;
         let current = self.runtime.load_full();
         let change = current.config().change_to(&config);
         if !change.refused.is_empty() {
-            return Err(lines(&change.refused));
+            return Err(Refused::unchangeable(change.refused));
         }
         let mut loaded = Vec::new();
         let sockets = config.listeners.iter().map(|listener| (listener.address, &listener.tls));
         for (address, tls) in sockets.chain([(config.admin.address, &config.admin.tls)]) {
             if let (Some(tls), Some(cell)) = (tls, self.certificates.get(&address)) {
-                loaded.push((cell, tls::load(tls).map_err(|error| error.to_string())?));
+                loaded.push((cell, tls::load(tls).map_err(Refused::because)?));
             }
         }
         let generation = current.generation() + 1;
         let runtime = Runtime::build(config, &hash[..hash.len().min(12)], generation, &self.live);
-        let runtime = runtime.map_err(|error| error.to_string())?;
+        let runtime = runtime.map_err(Refused::because)?;
         // Everything is built: from here on nothing can fail.
         for (cell, files) in loaded {
             cell.swap(files);
@@ -110,8 +140,4 @@ impl Reloader {
         self.runtime.store(Arc::new(runtime));
         Ok((generation, hash))
     }
-}
-
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -8,8 +8,9 @@ use arc_swap::ArcSwap;
 use tollgate_control::{
     Answer, Check, CheckState, ConfigStatus, DrainError, Failure, Fault, Health, Plane, Target,
 };
+use tollgate_filters::conf::Problem;
 use tollgate_proxy::config::Admin;
-use tollgate_proxy::reload::{Reloader, Status};
+use tollgate_proxy::reload::{Mistake, Refused, Reloader, Status};
 use tollgate_proxy::runtime::{Live, Runtime};
 use tollgate_proxy::tls::Certificates;
 use tollgate_proxy::upstream;
@@ -107,9 +108,10 @@ impl Plane for ControlPlane {
             let outcome = tokio::task::spawn_blocking(move || reloader.reload()).await;
             match outcome {
                 Ok(Ok(_generation)) => Ok(self.config()),
-                Ok(Err(why)) => Err(failure(why)),
+                Ok(Err(refused)) => Err(failure(SystemTime::now(), refused)),
                 Err(_panic) => {
-                    Err(failure("the reload panicked; the configuration in force stays".to_owned()))
+                    let message = "the reload panicked; the configuration in force stays".to_owned();
+                    Err(failure(SystemTime::now(), Refused { message, mistakes: Vec::new() }))
                 }
             }
         })
@@ -153,20 +155,20 @@ impl Plane for ControlPlane {
 
 fn status(status: Status, runtime: &Runtime) -> ConfigStatus {
     let warnings = runtime.config().warnings.iter();
-    let fault = |problem: &tollgate_filters::conf::Problem| Fault {
-        path: problem.path.to_string(),
-        message: problem.message.clone(),
-        line: None,
-    };
     ConfigStatus {
         generation: status.generation,
         hash: status.hash,
         loaded_at: status.loaded_at,
-        last_error: status.last_error.map(|(at, message)| Failure { at, message, problems: Vec::new() }),
-        warnings: warnings.map(fault).collect(),
+        last_error: status.last_error.map(|(at, refused)| failure(at, refused)),
+        warnings: warnings.map(|problem| fault(None, problem)).collect(),
     }
 }
 
-fn failure(message: String) -> Failure {
-    Failure { at: SystemTime::now(), message, problems: Vec::new() }
+fn failure(at: SystemTime, refused: Refused) -> Failure {
+    let fault = |mistake: &Mistake| fault(mistake.line, &mistake.problem);
+    Failure { at, message: refused.message, problems: refused.mistakes.iter().map(fault).collect() }
+}
+
+fn fault(line: Option<u64>, problem: &Problem) -> Fault {
+    Fault { path: problem.path.to_string(), message: problem.message.clone(), line }
 }

@@ -236,6 +236,7 @@ impl Process {
             pre_stop: config.process.pre_stop,
             drain: config.process.drain,
             upgrade_socket: settings.upgrade_socket.clone(),
+            background: background.handle().clone(),
             flush: Box::new(move || {
                 flush(audit, mover);
                 last();

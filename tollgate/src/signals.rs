@@ -22,26 +22,35 @@ pub(crate) struct Way {
     pub(crate) pre_stop: Duration,
     pub(crate) drain: Duration,
     pub(crate) upgrade_socket: PathBuf,
+    /// Pingora's own runtimes sleep while the drain runs; this one hears signals to the end.
+    pub(crate) background: tokio::runtime::Handle,
     /// Runs when nothing is in flight any more: the audit trail is flushed, the sink stopped.
     pub(crate) flush: Box<dyn FnOnce() + Send>,
 }
 
 /// Waits for a signal that ends the process, and starts the drain. Resolves when Pingora shall close its listeners.
-pub(crate) async fn stopping(heard: Heard, way: Way) -> Stop {
+pub(crate) async fn stopping(mut heard: Heard, way: Way) -> Stop {
     let stop = heard.wait(&way.upgrade_socket).await;
     match stop {
         Stop::Terminate => {
             tracing::info!(requests = way.live.load.requests(), "stopping");
             way.live.lifecycle.stop(); // not ready, from now on
             notify(&[NotifyState::Stopping]);
-            let pre_stop = way.pre_stop;
-            tokio::time::sleep(pre_stop).await;
+            tokio::select! {
+                () = tokio::time::sleep(way.pre_stop) => {}
+                () = heard.again() => hurry(&way.live),
+            }
         }
         Stop::HandOver => {
             tracing::info!("a successor waits: handing the sockets over");
             way.live.lifecycle.leave();
         }
     }
+    let live = Arc::clone(&way.live);
+    way.background.spawn(async move {
+        heard.again().await;
+        hurry(&live);
+    });
     // A thread of its own: Pingora sleeps through its grace period and stops its runtimes when it ends.
     let spawned = std::thread::Builder::new().name("drain".into()).spawn(move || drain(way, stop));
     if let Err(error) = spawned {
@@ -69,7 +78,15 @@ impl Heard {
         })
     }
 
-    async fn wait(mut self, upgrade_socket: &Path) -> Stop {
+    /// Once more while the process goes down: whoever asks does not want to wait.
+    async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn wait(&mut self, upgrade_socket: &Path) -> Stop {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Stop::Terminate,
@@ -88,6 +105,12 @@ impl Heard {
     }
 }
 
+/// Ends what is in flight with error events, as at the end of a drain. The audit trail is flushed all the same.
+fn hurry(live: &Live) {
+    tracing::warn!(requests = live.load.requests(), "asked to stop again: ending what is in flight now");
+    live.lifecycle.cut();
+}
+
 /// Waits until nothing is in flight, at most for `drain`; then ends what still streams, flushes, and exits.
 fn drain(way: Way, stop: Stop) {
     if stop == Stop::HandOver {
@@ -95,11 +118,11 @@ fn drain(way: Way, stop: Stop) {
         way.live.lifecycle.stop();
     }
     let deadline = Instant::now() + way.drain;
-    if !idle_by(&way.live, deadline) {
+    if !idle_by(&way.live, deadline) && !way.live.lifecycle.is_cut() {
         tracing::warn!(requests = way.live.load.requests(), "the drain is over: ending what still streams");
         way.live.lifecycle.cut();
-        idle_by(&way.live, Instant::now() + AFTER_CUT);
     }
+    idle_by(&way.live, Instant::now() + AFTER_CUT);
     std::thread::sleep(LAST_BYTES);
     (way.flush)();
     tracing::info!("stopped");
@@ -108,8 +131,10 @@ fn drain(way: Way, stop: Stop) {
 }
 
 fn idle_by(live: &Live, deadline: Instant) -> bool {
+    let cut = live.lifecycle.is_cut();
     while live.load.requests() > 0 {
-        if Instant::now() >= deadline {
+        // A cut in the midst of the wait ends it: what follows has a time of its own.
+        if Instant::now() >= deadline || live.lifecycle.is_cut() != cut {
             return false;
         }
         std::thread::sleep(Duration::from_millis(10));

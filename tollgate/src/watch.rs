@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use tollgate_proxy::reload::Fresh;
+use tollgate_proxy::reload::{Fresh, Mistake, Refused};
 
 use crate::config::{Loaded, Report, fingerprint};
 
@@ -16,12 +16,15 @@ impl Watched {
     }
 
     /// Remembers what a load has read, and gives what a reload needs of it.
-    pub(crate) fn note(&self, outcome: Result<Loaded, Report>) -> Result<Fresh, String> {
+    pub(crate) fn note(&self, outcome: Result<Loaded, Report>) -> Result<Fresh, Refused> {
         let (seen, fresh) = match outcome {
             Ok(Loaded { config, hash, files, .. }) => ((files, hash.clone()), Ok(Fresh { config, hash })),
             Err(report) => {
-                let why = report.to_string();
-                ((report.read, report.hash), Err(why))
+                let message = report.to_string();
+                let mistakes = report.problems.into_iter();
+                let mistakes =
+                    mistakes.map(|at| Mistake { line: Some(at.line), problem: at.problem }).collect();
+                ((report.read, report.hash), Err(Refused { message, mistakes }))
             }
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;

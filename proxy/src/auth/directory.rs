@@ -12,7 +12,7 @@ use super::credential::{CookieRules, Head};
 use super::jwks::IssuerKeys;
 use super::jwt::Rules;
 use super::keys::Keys;
-use crate::config::{Auth, ClaimNames, Name, Organization};
+use crate::config::{Auth, JwtIssuer, Name, Organization};
 
 /// Application of a caller without credentials, on routes that allow that.
 pub const ANONYMOUS: &str = "anonymous";
@@ -46,10 +46,13 @@ pub(super) struct Issuer {
     pub(super) rules: Rules,
     pub(super) keys: Arc<IssuerKeys>,
     mapping: ClaimMapping,
+    /// Organisations its tokens may name; `None`: any.
+    organizations: Option<Vec<Name>>,
 }
 
 impl Issuer {
-    pub(super) fn new(rules: Rules, keys: Arc<IssuerKeys>, names: &ClaimNames) -> Self {
+    pub(super) fn new(rules: Rules, keys: Arc<IssuerKeys>, issuer: &JwtIssuer) -> Self {
+        let names = &issuer.claims;
         let mapping = ClaimMapping {
             organization: names.organization.clone(),
             application: names.application.clone(),
@@ -59,7 +62,7 @@ impl Issuer {
             default_organization: names.default_organization.clone(),
             default_application: names.default_application.clone(),
         };
-        Issuer { rules, keys, mapping }
+        Issuer { rules, keys, mapping, organizations: issuer.organizations.clone() }
     }
 }
 
@@ -171,8 +174,11 @@ impl Directory {
                 ),
             )
         };
-        let tenant =
-            self.organizations.get(&*identity.organization).ok_or_else(|| unknown("organization"))?;
+        // The same words as for an organisation that is not there: who asks learns nothing about other tenants.
+        let may_name =
+            |id: &str| issuer.organizations.as_ref().is_none_or(|own| own.iter().any(|name| **name == *id));
+        let tenant = self.organizations.get(&*identity.organization).filter(|tenant| may_name(&tenant.id));
+        let tenant = tenant.ok_or_else(|| unknown("organization"))?;
         let application =
             tenant.applications.get(&*identity.application).ok_or_else(|| unknown("application"))?;
         Ok(Caller {

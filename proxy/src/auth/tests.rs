@@ -46,6 +46,7 @@ fn entry(issuer: &str, keys: KeySource) -> JwtIssuer {
         },
         refresh: seconds(3600),
         min_refresh: seconds(3600),
+        organizations: None,
         max_stale: seconds(3600),
     }
 }

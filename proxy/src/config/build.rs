@@ -52,7 +52,7 @@ impl Config {
         let organizations =
             tenants::organizations(&mut report, &root.key("organizations"), raw.organizations, &names);
         let callers = tenants::Callers::of(&organizations, !auth.jwt.is_empty());
-        auth::check_defaults(&mut report, &root.key("auth"), &auth, &callers);
+        auth::check_tenants(&mut report, &root.key("auth"), &auth, &callers);
         let providers = upstreams::providers(&mut report, &root.key("providers"), raw.providers);
         let models = upstreams::models(&mut report, &root.key("models"), raw.models, &providers);
         let routes = upstreams::routes(&mut report, &root.key("routes"), raw.routes, &names, &callers);

@@ -8,7 +8,7 @@ use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
 use super::ctx::Exchange;
 use super::endpoint::Endpoint;
-use super::seam::{ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
+use super::seam::{FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
 
 /// Why a phase stops early: a refusal that the client is told, or a connection that is no more.
 #[derive(Debug)]
@@ -69,8 +69,7 @@ pub(crate) async fn respond(
 
 /// Pingora's `fail_to_proxy`: the last error of all attempts, or of a phase.
 pub(crate) async fn fail(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-    let over = error.etype() == &ENDED_EARLY
-        || exchange.proxied.as_ref().is_some_and(|proxied| proxied.done)
+    let over = exchange.proxied.as_ref().is_some_and(|proxied| proxied.done)
         || exchange.client_gone()
         || (error.esource() == &ErrorSource::Downstream && exchange.failure.is_none());
     if over {

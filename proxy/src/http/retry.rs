@@ -8,7 +8,7 @@ use tollgate_filters::select::Failure;
 use tollgate_filters::verdict::{Code, Rejection};
 
 use super::ctx::{Exchange, Proxied, Running};
-use super::seam::{ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
+use super::seam::{FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
 use super::stream::{GUARD_FAILED, REFUSED};
 use crate::clock;
 use crate::runtime::Live;
@@ -28,7 +28,7 @@ pub(crate) fn after_connect(exchange: &mut Exchange, mut error: Box<Error>) -> B
 /// The connection stood; what came over it was an error or not enough.
 pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let kind = error.etype().clone();
-    if [FIRST_EVENT, IDLE, TOTAL, SHUTDOWN, ENDED_EARLY].contains(&kind) {
+    if [FIRST_EVENT, IDLE, TOTAL, SHUTDOWN].contains(&kind) {
         error.as_up(); // Pingora blames the client for what the seam returns
     }
     error.set_retry(false); // undecided errors panic later: always decide
@@ -37,7 +37,7 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
         finish_attempt(exchange, Outcome::ClientGone, Some("client_gone"));
         return error;
     }
-    if kind == ENDED_EARLY || kind == REFUSED || proxied.done {
+    if kind == REFUSED || proxied.done {
         finish_attempt(exchange, Outcome::Ok, None);
         return error;
     }

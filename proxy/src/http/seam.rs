@@ -32,9 +32,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use control::Wake;
-pub(crate) use control::{
-    After, CUT_SHORT, Comments, Control, ENDED_EARLY, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL,
-};
+pub(crate) use control::{After, CUT_SHORT, Comments, Control, FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
 
 /// Where the real session is put when the seam is dropped.
 pub(crate) type Home = Arc<Mutex<Option<Box<ServerSession>>>>;

@@ -324,6 +324,27 @@ async fn tokens_are_verified_and_mapped() {
     assert!(!page.contains(rest), "a token is in the log or the audit trail");
 }
 
+/// Keys of a file are read again by a reload; tokens that the old ones verified are no longer good, cached or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_is_read_again() {
+    let (first, second) = (Issuer::new(), Issuer::new());
+    let fake = Fake::start(Options::default()).expect("starts");
+    let jwt =
+        "auth: {jwt: [{issuer: \"https://login.test\", audience: [gateway], jwks_file: \"${JWKS}\"}]}\n";
+    let yaml = format!("{}{jwt}{ONE_UPSTREAM}", crate::harness::HEAD);
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::copy(first.file.path(), keys.path()).expect("copied");
+    let file = keys.path().display().to_string();
+    let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url()), ("JWKS", &file)]);
+    let (old, new) = (first.token(json!({})), second.token(json!({})));
+    let status =
+        async |token: &str| ask(&gateway, "m", &[("authorization", &bearer(token))]).await.status().as_u16();
+    assert_eq!((status(&old).await, status(&old).await, status(&new).await), (200, 200, 401));
+    std::fs::copy(second.file.path(), keys.path()).expect("copied");
+    gateway.reload(&yaml, 2);
+    assert_eq!((status(&old).await, status(&new).await), (401, 200));
+}
+
 async fn predict(gateway: &Gateway, team: &str, body: &Value, headers: &[(&str, &str)]) -> Response {
     let request = bare().post(gateway.url(&format!("/api/{team}/predict"))).json(body);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));

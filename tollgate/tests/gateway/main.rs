@@ -7,6 +7,7 @@ mod endings;
 mod failover;
 mod guard;
 mod harness;
+mod hosts;
 mod identity;
 mod input;
 mod leaks;

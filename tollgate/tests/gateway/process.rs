@@ -112,6 +112,22 @@ async fn after_the_drain_what_is_in_flight_gets_an_error() {
     gateway.verify();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_stop_again_it_waits_for_nobody() {
+    let (fake, mut gateway) = in_front_of_fake(&with("process: {pre_stop: 600s, drain: 600s}"));
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let mut events = stream(&gateway, "gated").await;
+    assert_eq!(events.text().await.as_deref(), Some("One. "));
+    gateway.signal("TERM");
+    stops_being_ready(&gateway).await; // it waits for `pre_stop` now
+    gateway.signal("TERM");
+    let (rest, _) = events.rest().await;
+    assert!(rest.last().is_some_and(|last| last.contains("OVERLOADED")), "{rest:?}");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    assert_eq!(gateway.events(1)[0]["code"], "OVERLOADED");
+    gateway.verify();
+}
+
 /// Everything answered long enough before the kill is in the trail; the numbers that were lost are reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_loses_only_what_was_not_committed() {

@@ -57,14 +57,54 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert!(gateway.wait_log("reload refused").contains("modelss"));
     assert_eq!(gateway.status_of("one").await, 200);
     assert_eq!(gateway.status_of("two").await, 404);
-    let (status, _) = gateway.admin(Method::POST, "/admin/reload").await;
+    let (status, answer) = gateway.admin(Method::POST, "/admin/reload").await;
     assert_eq!(status, 422);
+    let problems = answer["error"]["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 1, "{answer}");
+    assert_eq!(problems[0]["path"], "modelss");
+    let line = std::fs::read_to_string(&gateway.config)
+        .expect("read")
+        .lines()
+        .position(|l| l.starts_with("modelss"));
+    assert_eq!(problems[0]["line"].as_u64(), line.map(|at| at as u64 + 1));
 
     gateway.reload(&serving(&["two"], ""), 2);
     assert_eq!(gateway.metric("tollgate_config_last_reload_ok", ""), 1.0);
     let (_, config) = gateway.admin(Method::GET, "/admin/config").await;
     assert_eq!(config["last_error"], serde_json::Value::Null);
     assert_eq!(gateway.status_of("two").await, 200);
+}
+
+/// The main file is as it was: what it names has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_file_is_read_again() {
+    let rules = tempfile::NamedTempFile::new().expect("a file");
+    let write = |word: &str| {
+        let rule = format!(
+            "- id: project\n  kind: project\n  severity: high\n  pattern: \"Project {word}\"\n  examples: {{match: [\"Project {word}\"], no_match: [\"Project X\"]}}\n"
+        );
+        std::fs::write(rules.path(), rule).expect("written");
+    };
+    write("Orion");
+    let guard = format!(
+        "guardrails: {{profile: strict, rules: [\"{}\"], overrides: [{{kind: project, action: block}}]}}",
+        rules.path().display()
+    );
+    let yaml = serving(&["m"], &guard);
+    let (_fake, gateway) = start(&yaml);
+    let status = async |text: &str| {
+        let call = client().post(gateway.url("/v1/chat/completions")).json(&chat("m", text, false));
+        call.send().await.expect("answered").status().as_u16()
+    };
+    assert_eq!((status("About Project Orion").await, status("About Project Vega").await), (400, 200));
+    write("Vega");
+    gateway.reload(&yaml, 2);
+    assert_eq!((status("About Project Orion").await, status("About Project Vega").await), (200, 400));
+
+    std::fs::write(rules.path(), "- id: project\n  kind: [").expect("written");
+    gateway.signal("HUP");
+    gateway.wait_rejected(1);
+    assert_eq!((status("About Project Orion").await, status("About Project Vega").await), (200, 400));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,6 +112,21 @@ async fn claims_are_checked() {
 }
 
 #[tokio::test]
+async fn an_issuer_speaks_for_its_own_organizations_only() {
+    let world = World::new();
+    let bound = JwtIssuer { organizations: Some(vec!["acme".into()]), ..world.entry() };
+    let directory = world.directory(bound);
+    let table = [
+        ("its own", with(claims(), "custom:orgId", "acme"), Ok(())),
+        ("another's", with(claims(), "custom:orgId", "other"), INVALID),
+        ("nobody's", with(claims(), "custom:orgId", "nobody"), INVALID),
+    ];
+    for (what, claims, expect) in table {
+        world.check(&directory, what, &world.rsa.sign(&claims), expect).await;
+    }
+}
+
+#[tokio::test]
 async fn cognito_access_tokens() {
     let world = World::new();
     let access = with(with(without(claims(), "aud"), "client_id", "gate"), "token_use", "access");

@@ -53,8 +53,9 @@ pub(super) fn auth(report: &mut Report, path: &KeyPath, raw: raw::Auth) -> Auth 
     Auth { jwt, cookie_origins: raw.cookie_origins, cookie: raw.cookie }
 }
 
-/// Default tenants that nobody declared would refuse every token.
-pub(super) fn check_defaults(report: &mut Report, path: &KeyPath, auth: &Auth, callers: &Callers) {
+/// Whose organisations an issuer may name, and default tenants that nobody declared: those would refuse every token.
+pub(super) fn check_tenants(report: &mut Report, path: &KeyPath, auth: &Auth, callers: &Callers) {
+    check_organizations(report, path, auth, callers);
     // Positions may have moved by switched-off issuers, so the issuer is named instead.
     for issuer in &auth.jwt {
         let claims = &issuer.claims;
@@ -79,6 +80,41 @@ pub(super) fn check_defaults(report: &mut Report, path: &KeyPath, auth: &Auth, c
                     issuer.issuer
                 ),
             );
+        }
+    }
+}
+
+/// One issuer among several must not speak for the others' tenants, so with several each says whom it speaks for.
+fn check_organizations(report: &mut Report, path: &KeyPath, auth: &Auth, callers: &Callers) {
+    let known = || listed(callers.organizations());
+    let unbound = auth.jwt.iter().filter(|issuer| issuer.organizations.is_none() && auth.jwt.len() > 1);
+    let unbound: Vec<_> = unbound.map(|issuer| issuer.issuer.as_str()).collect();
+    if !unbound.is_empty() {
+        let message = format!(
+            "{} could name any organisation, another issuer's too; write organizations: [those it may name, of {}] at each",
+            unbound.join(" and "),
+            known()
+        );
+        report.refuse(path.key("jwt"), message);
+    }
+    for issuer in &auth.jwt {
+        let Some(organizations) = &issuer.organizations else { continue };
+        let mut refuse =
+            |message: String| report.refuse(path.key("jwt"), format!("{}: {message}", issuer.issuer));
+        if organizations.is_empty() {
+            refuse(format!(
+                "organizations is empty, so every token would be refused; write some of: {}",
+                known()
+            ));
+        }
+        for name in organizations.iter().filter(|name| !callers.has_organization(name)) {
+            refuse(format!("organizations names `{name}`, which is unknown; write some of: {}", known()));
+        }
+        if let Some(default) = &issuer.claims.default_organization
+            && callers.has_organization(default)
+            && !organizations.contains(default)
+        {
+            refuse(format!("default_organization `{default}` is not among its organizations; add it there"));
         }
     }
 }
@@ -133,6 +169,7 @@ fn issuer(report: &mut Report, path: &KeyPath, raw: raw::JwtIssuer) -> JwtIssuer
         token_use: raw.token_use,
         leeway: report.time_within(&path.key("leeway"), raw.leeway, Duration::ZERO, times(300)),
         claims: claims(report, &path.key("claims"), raw.claims),
+        organizations: raw.organizations.map(|names| names.into_iter().map(Into::into).collect()),
         refresh,
         min_refresh: report.time_within(&path.key("min_refresh"), raw.min_refresh, times(1), times(3600)),
         max_stale: report.time_within(

@@ -183,6 +183,13 @@ fn secret_of(report: &mut Report, path: &KeyPath, id: &str, secret: &Secret) -> 
         );
         return None;
     }
+    if !text.starts_with(key::PREFIX) && text.bytes().filter(|byte| *byte == b'.').count() == 2 {
+        report.refuse(
+            at,
+            format!("has two dots, so it would be read as a token (JWT); write another, or {NEW}"),
+        );
+        return None;
+    }
     let long_enough = |text: &str| text.len() >= key::MIN_CHOSEN;
     match key::split(text) {
         Some(generated) if generated.id != id => {

@@ -95,9 +95,28 @@ fn mistakes() {
             "default_organization `x` is unknown; write one of: acme",
         ),
         (
-            "/auth/jwt/-",
-            json!({"issuer": "https://login.example", "audience": ["us"]}),
+            "/auth/jwt",
+            json!([
+                {"issuer": "https://login.example", "audience": ["us"], "organizations": ["acme"]},
+                {"issuer": "https://login.example", "audience": ["us"], "organizations": ["acme"]},
+            ]),
             "auth.jwt[1].issuer: is the same as",
+        ),
+        (
+            "/auth/jwt/-",
+            json!({"issuer": "https://other.example", "audience": ["us"]}),
+            "auth.jwt: https://login.example and https://other.example could name any organisation, another issuer's too; write organizations: [",
+        ),
+        ("/auth/jwt/0/organizations", json!([]), "organizations is empty, so every token would be refused"),
+        (
+            "/auth/jwt/0/organizations",
+            json!(["x"]),
+            "organizations names `x`, which is unknown; write some of: acme",
+        ),
+        (
+            "/organizations/0/applications/0/keys/-",
+            json!({"id": "two", "key": "an-own-key.with-two.dots-in-it"}),
+            "keys[1].key: has two dots, so it would be read as a token",
         ),
         (
             "/auth/cookie_origins",

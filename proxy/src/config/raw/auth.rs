@@ -58,6 +58,10 @@ pub struct JwtIssuer {
     /// Which claim holds what.
     #[serde(default)]
     pub claims: ClaimNames,
+    /// Organisations that this issuer's tokens may name.
+    #[serde(default)]
+    #[schemars(extend("x-unset" = "with one issuer: any declared organisation; with several it must be written"), example = serde_json::json!(["acme"]))]
+    pub organizations: Option<Vec<String>>,
     /// How often keys are fetched again.
     #[serde(default = "refresh")]
     pub refresh: HumanDuration,

@@ -21,8 +21,6 @@ pub(crate) const TOTAL: ErrorType = ErrorType::new("TotalDeadline");
 pub(crate) const SHUTDOWN: ErrorType = ErrorType::new("Shutdown");
 /// The upstream's answer ended without its body's end.
 pub(crate) const CUT_SHORT: ErrorType = ErrorType::new("CutShort");
-/// The client's stream was ended on purpose; what the upstream still says is not wanted.
-pub(crate) const ENDED_EARLY: ErrorType = ErrorType::new("EndedEarly");
 
 /// How often a waiting stream looks at the shutdown flag. One timer per request serves all deadlines, so this costs a wake-up
 /// per silent stream and second, and spares a list of all streams.
