@@ -185,6 +185,11 @@ impl Machine {
     }
 }
 
+/// What an IPv6 address is made of, but for a zone.
+pub(super) const fn in_ipv6(unit: u8) -> bool {
+    unit.is_ascii_hexdigit() || matches!(unit, b':' | b'.')
+}
+
 fn feed_ipv6(units: &mut u8, part: &mut Ipv6Part, unit: u8) -> Step {
     let max = MAX_IPV6 as u8 + if *part == Ipv6Part::Groups { 0 } else { MAX_IPV6_SUFFIX };
     if *units >= max {

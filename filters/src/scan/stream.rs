@@ -27,6 +27,8 @@ pub enum End {
 
 /// Bytes of a long piece that are read at once.
 const SLICE: usize = 8 * 1024;
+/// Bytes of a piece that is likely to hold nothing that begins.
+const SHORT: usize = 32;
 /// Bytes that were sent and are not looked at again, past which they are dropped from the window.
 const SLACK: usize = 1024;
 
@@ -125,16 +127,27 @@ impl Scanner {
         self.reset();
     }
 
+    #[inline]
     fn scan(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         if self.policy.is_idle() {
             out.push_str(text);
             return Flow::Pass;
         }
+        if text.len() > SHORT || self.blocked.is_some() {
+            return self.scan_long(text, masker, out);
+        }
+        self.window.push_str(text);
+        if self.glide(out) {
+            return Flow::Pass;
+        }
+        self.read(masker, out);
+        self.flow()
+    }
+
+    #[inline(never)]
+    fn scan_long(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         let mut rest = text;
-        while !rest.is_empty() {
-            if let Some(found) = &self.blocked {
-                return Flow::Block(found.clone());
-            }
+        while !rest.is_empty() && self.blocked.is_none() {
             let mut cut = rest.len().min(SLICE);
             while !rest.is_char_boundary(cut) {
                 cut += 1;
@@ -142,13 +155,38 @@ impl Scanner {
             let (piece, others) = rest.split_at(cut);
             rest = others;
             self.window.push_str(piece);
-            self.step(masker, out, |sweep, rules, policy, view, sink| {
-                sweep.advance(rules, policy, view);
-                sweep.settle(rules, policy, view, sink)
-            });
-            self.forget();
+            self.read(masker, out);
         }
         self.flow()
+    }
+
+    /// Reads what the window has gained.
+    #[inline(never)]
+    fn read(&mut self, masker: &mut Masker, out: &mut String) {
+        self.step(masker, out, |sweep, rules, policy, view, sink| {
+            sweep.advance(rules, policy, view);
+            sweep.settle(rules, policy, view, sink)
+        });
+        self.forget();
+    }
+
+    /// Reads a short piece in which nothing begins; false: it is to be read the long way.
+    #[inline]
+    fn glide(&mut self, out: &mut String) -> bool {
+        let end = self.base + self.window.len();
+        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
+        if !self.sweep.glide(&self.rules, &self.policy, &view) {
+            return false;
+        }
+        let frontier = self.sweep.frontier();
+        if frontier > self.sent {
+            out.push_str(view.raw(self.sent, frontier));
+            self.sent = frontier;
+        }
+        if self.window.len() >= SLACK + MARGIN {
+            self.forget();
+        }
+        true
     }
 
     /// The text broke off: throws away what is held and says how many bytes that was.
@@ -202,6 +240,7 @@ impl Scanner {
     }
 
     /// Drops what was sent and can no longer be looked at.
+    #[inline(never)]
     fn forget(&mut self) {
         if self.window.len() < SLACK + MARGIN {
             return;

@@ -19,6 +19,7 @@ use super::trigger::Triggers;
 use super::units::View;
 use super::{End, Policy};
 
+mod hold;
 mod open;
 mod run;
 

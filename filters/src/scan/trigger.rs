@@ -11,10 +11,22 @@
 //! one piece of a text to the next is this one word. Patterns in one bucket blur into each other, so a hit is a question, not
 //! an answer; and the lanes that are alive at the end of a piece say how far back an unfinished pattern can reach.
 
+use super::email;
+use super::machine::in_ipv6;
+
 /// Buckets, and so bits in a lane.
 pub(super) const BUCKETS: u32 = 12;
 /// Lanes, and so units that a pattern can look at.
 pub(super) const LANES: usize = 5;
+
+/// The four bits of the word that no lane needs: what the last unit is. They come with the step, for nothing.
+pub(super) const NOT_LOCAL: u64 = 1 << 60;
+pub(super) const NOT_HEX: u64 = 1 << 61;
+/// No ASCII character.
+pub(super) const WIDE: u64 = 1 << 62;
+/// May stand before a number and be a part of it.
+const LEADS: u64 = 1 << 63;
+const KINDS: u64 = NOT_LOCAL | NOT_HEX | WIDE | LEADS;
 
 /// A set of units.
 pub(super) type Set = [bool; 256];
@@ -77,6 +89,8 @@ pub(super) struct Watch {
     pub(super) numbers: u64,
     pub(super) prefixes: u64,
     pub(super) others: u64,
+    /// Whether there may be any of these.
+    pub(super) begun: u64,
 }
 
 /// The compiled patterns.
@@ -89,7 +103,15 @@ pub(super) struct Triggers {
 
 impl Triggers {
     pub(super) fn new() -> Triggers {
-        Triggers { table: Box::new([0; 256]), lengths: [0; BUCKETS as usize] }
+        let kinds = |unit: u8| {
+            let kind = |is: bool, bit: u64| if is { bit } else { 0 };
+            kind(!email::in_local(unit), NOT_LOCAL)
+                | kind(!in_ipv6(unit), NOT_HEX)
+                | kind(!unit.is_ascii(), WIDE)
+                | kind(matches!(unit, b'+' | b'('), LEADS)
+        };
+        let table = Box::new(std::array::from_fn(|unit| kinds(unit as u8)));
+        Triggers { table, lengths: [0; BUCKETS as usize] }
     }
 
     /// Adds a pattern. All patterns of a bucket have the same length; longer ones are cut.
@@ -127,7 +149,7 @@ impl Triggers {
 
     /// What to watch, given for each bucket whether it is looked at and whether it holds back.
     pub(super) fn watch(&self, of: impl Fn(Bucket) -> (bool, bool)) -> Watch {
-        let mut watch = Watch::default();
+        let mut watch = Watch { enabled: KINDS, ..Watch::default() };
         for bucket in Bucket::ALL {
             let length = self.lengths[bucket as usize];
             let (enabled, holds) = of(bucket);
@@ -139,7 +161,8 @@ impl Triggers {
             if !holds {
                 continue;
             }
-            let lanes = 0..u32::from(length - 1);
+            // The first unit is the one before the pattern, or the whole of it.
+            let lanes = 1..u32::from(length - 1);
             let unfinished = lanes.fold(0, |bits, lane| bits | bucket.bit() << (lane * BUCKETS));
             match bucket {
                 Bucket::Number => watch.numbers |= unfinished,
@@ -148,6 +171,7 @@ impl Triggers {
                 _ => watch.prefixes |= unfinished,
             }
         }
+        watch.begun = watch.numbers | watch.prefixes | watch.others | LEADS;
         watch
     }
 

@@ -13,7 +13,7 @@ pub(super) const IDEOGRAPH: u8 = 0x81;
 /// Any other character.
 pub(super) const OTHER: u8 = 0x82;
 /// No unit: prints nothing.
-const NOTHING: u8 = 0xff;
+pub(super) const NOTHING: u8 = 0xff;
 
 /// Characters that print nothing between two units that [`View::prev`] skips; more of them are a border.
 const MAX_SKIPPED_BACK: usize = 16;
@@ -50,7 +50,8 @@ impl Fold {
         fold
     }
 
-    fn unit(&self, c: char) -> u8 {
+    #[inline]
+    pub(super) fn unit(&self, c: char) -> u8 {
         let c = c as usize;
         self.pages[usize::from(self.index[c >> 8])][c & 0xff]
     }
@@ -88,6 +89,7 @@ impl<'a> View<'a> {
         self.next_wide(at)
     }
 
+    #[inline(never)]
     fn next_wide(&self, mut at: usize) -> Option<Unit> {
         for c in self.text[at - self.base..self.end - self.base].chars() {
             let end = at + c.len_utf8();
@@ -101,7 +103,7 @@ impl<'a> View<'a> {
     }
 
     /// The last unit before `at`. Too many characters that print nothing are a unit themselves, a border.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prev(&self, at: usize) -> Option<Unit> {
         let last = (at - self.base).checked_sub(1)?;
         let byte = self.text.as_bytes()[last];
@@ -111,7 +113,18 @@ impl<'a> View<'a> {
         self.prev_wide(at)
     }
 
+    #[inline(never)]
     fn prev_wide(&self, at: usize) -> Option<Unit> {
+        let last = self.text[..at - self.base].chars().next_back()?;
+        let byte = self.fold.unit(last);
+        if byte != NOTHING {
+            return Some(Unit { byte, start: at - last.len_utf8(), end: at });
+        }
+        self.prev_skipping(at)
+    }
+
+    #[inline(never)]
+    fn prev_skipping(&self, at: usize) -> Option<Unit> {
         let mut end = at;
         for (skipped, c) in self.text[..at - self.base].chars().rev().enumerate() {
             let start = end - c.len_utf8();

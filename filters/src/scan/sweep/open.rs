@@ -1,13 +1,15 @@
-//! Where triggers open candidates, and how far back what is unfinished reaches.
+//! Where triggers open candidates.
 
 use super::run::back;
 use super::{Candidate, Sweep};
-use crate::scan::machine::{Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart};
-use crate::scan::number::{Judge, lead};
+use crate::scan::machine::{
+    Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
+};
+use crate::scan::number::Judge;
 use crate::scan::rules::{Detector, Opens, RuleId, Rules, Start};
-use crate::scan::trigger::{Bucket, LANES, unfinished};
+use crate::scan::trigger::{Bucket, LANES};
 use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
-use crate::scan::{Action, Policy, email};
+use crate::scan::{Policy, email};
 
 impl Sweep {
     /// Asks a bucket's rules whether something begins; its pattern is complete with the unit at `at`.
@@ -36,7 +38,7 @@ impl Sweep {
             return;
         };
         let Some(after) = view.next(at).map(|unit| unit.end) else { return };
-        let floor = self.floors.iter().copied().filter(|floor| *floor <= at).max().unwrap_or(0);
+        let floor = self.floor(at);
         let start = email_start(view, at, floor);
         if start < at {
             let machine = Machine::Email { units: 0, ideographs: false };
@@ -150,87 +152,16 @@ impl Sweep {
         });
         reading || (self.value.0..self.value.1).contains(&at)
     }
-
-    /// Computes frontier and horizon.
-    pub(super) fn look_back(&mut self, policy: &Policy, view: &View<'_>) {
-        let pos = self.pos;
-        let (mut frontier, mut horizon) = (pos, pos);
-        let mut hold = |from: usize, acts: bool| {
-            horizon = horizon.min(from);
-            if acts {
-                frontier = frontier.min(from);
-            }
-        };
-        for candidate in &self.open {
-            if let Some(start) = candidate.start {
-                hold(start, policy.acts_on(candidate.rule));
-            }
-        }
-        let (watch, runs) = (policy.reach.watch, policy.reach.runs);
-        if runs.number != Action::Off {
-            let from = if self.number.is_open() {
-                self.number.hold()
-            } else {
-                let begun = unfinished(self.state, watch.numbers);
-                let digit = units_back(view, pos, begun).unwrap_or(pos);
-                lead(view, digit.max(self.number.at), self.number.at)
-            };
-            hold(from, runs.number.acts());
-        }
-        let others = unfinished(self.state, watch.others);
-        if others > 0 {
-            hold(units_back(view, pos, others).unwrap_or(pos), true);
-        }
-        let longest = unfinished(self.state, watch.prefixes);
-        if longest > 0 {
-            hold(unfinished_prefix(policy, view, pos, longest), true);
-        }
-        if runs.email != Action::Off {
-            let floor = self.floors.iter().copied().filter(|floor| *floor <= pos).max().unwrap_or(0);
-            let start = match view.prev(pos) {
-                Some(unit) if unit.byte == IDEOGRAPH => email_start(view, pos, floor),
-                _ => self.local.update(view, pos, floor, email::MAX_LOCAL, email::in_local),
-            };
-            hold(start, runs.email.acts());
-        }
-        if runs.ipv6 != Action::Off {
-            let start = self.hex.update(view, pos, self.ipv6_end.min(pos), MAX_IPV6, in_ipv6);
-            hold(start, runs.ipv6.acts());
-        }
-        self.floors.retain(|floor| *floor + 1024 > pos);
-        (self.frontier, self.horizon) = (frontier, horizon);
-    }
 }
 
 /// Where an address begins whose `@` stands at `at`: a run of local-part characters, or a few ideographs.
-fn email_start(view: &View<'_>, at: usize, floor: usize) -> usize {
+pub(super) fn email_start(view: &View<'_>, at: usize, floor: usize) -> usize {
     match view.prev(at) {
         Some(unit) if unit.byte == IDEOGRAPH => {
             back(view, at, floor, email::MAX_IDEOGRAPHS, |unit| unit == IDEOGRAPH)
         }
         _ => back(view, at, floor, email::MAX_LOCAL, email::in_local),
     }
-}
-
-/// Where a prefix may have begun of which the last units, at most `longest`, are the beginning.
-fn unfinished_prefix(policy: &Policy, view: &View<'_>, pos: usize, longest: usize) -> usize {
-    let (mut start, mut at, mut packed) = (pos, pos, 0);
-    for shift in 0..longest {
-        let Some(unit) = view.prev(at) else { break };
-        at = unit.start;
-        packed |= u64::from(unit.byte) << (8 * shift);
-        if policy.reach.beginnings.binary_search(&packed).is_ok() {
-            let before = view.prev(at).map(|unit| unit.byte);
-            if !before.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == LETTER) {
-                start = at;
-            }
-        }
-    }
-    start
-}
-
-fn in_ipv6(unit: u8) -> bool {
-    unit.is_ascii_hexdigit() || matches!(unit, b':' | b'.')
 }
 
 /// Whether a prefix may begin after this unit.
@@ -268,6 +199,7 @@ fn last_units(view: &View<'_>, at: usize, count: usize) -> Option<(usize, [u8; L
 }
 
 /// Raw offset of the unit `count` units before the one at `at`.
-fn units_back(view: &View<'_>, at: usize, count: usize) -> Option<usize> {
+#[inline]
+pub(super) fn units_back(view: &View<'_>, at: usize, count: usize) -> Option<usize> {
     (0..count).try_fold(at, |at, _| view.prev(at).map(|unit| unit.start))
 }

@@ -1,5 +1,6 @@
 //! Runs of characters at the end of what was read, which a later trigger reaches back over.
 
+use super::MAX_RAW_PER_UNIT;
 use crate::scan::units::View;
 
 /// The run of a class that the text read so far ends with.
@@ -7,7 +8,7 @@ use crate::scan::units::View;
 /// Carried from piece to piece: only the new piece is walked back over, unless the run is longer than it may be.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    start: usize,
+    pub(super) start: usize,
     /// Up to where it was read.
     end: usize,
 }
@@ -35,11 +36,31 @@ impl Run {
             }
         }
         if pos - start > max {
-            start = back(view, pos, floor, max, inside);
+            start = shorten(view, pos, floor, max, inside);
         }
         (self.start, self.end) = (start, pos);
         start
     }
+
+    /// Notes that the run that ends at `pos` begins at `start`.
+    #[inline]
+    pub(super) fn set(&mut self, start: usize, pos: usize) {
+        (self.start, self.end) = (start, pos);
+    }
+}
+
+/// Where a run that is longer than it may be begins.
+#[cold]
+pub(super) fn shorten(
+    view: &View<'_>,
+    pos: usize,
+    floor: usize,
+    max: usize,
+    inside: impl Fn(u8) -> bool,
+) -> usize {
+    // In ASCII every byte is a unit.
+    let ascii = view.text.as_bytes()[pos - max - view.base..pos - view.base].is_ascii();
+    if ascii { pos - max } else { back(view, pos, floor, max, inside) }
 }
 
 /// Walks back from `from` over at most `max` units of a class and four times as many raw bytes, not before `floor`.
@@ -53,7 +74,11 @@ pub(super) fn back(
     let mut start = from;
     for _ in 0..max {
         match view.prev(start) {
-            Some(unit) if inside(unit.byte) && unit.start >= floor && from - unit.start <= 4 * max => {
+            Some(unit)
+                if inside(unit.byte)
+                    && unit.start >= floor
+                    && from - unit.start <= MAX_RAW_PER_UNIT * max =>
+            {
                 start = unit.start
             }
             _ => break,
