@@ -1,7 +1,7 @@
 //! What reading and screening a request body costs: `cargo bench -p tollgate-filters --bench request`.
 //!
 //! Microseconds, best of many runs, for the bodies that the budget in docs speaks of: 300 bytes, 32 KiB, 114 KB; ASCII prose, code
-//! (an escape on every line), Chinese, and an agent's call with tools. serde_json's tree of the same body stands beside it.
+//! (an escape on every line), Chinese, and an agent's call with tools. `no inj.` is `screen` without looking for prompt injections. serde_json's tree of the same body stands beside it.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,33 +10,40 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_filters::chat::{Api, Call, Outgoing, ReadBounds};
 use tollgate_filters::json::Walk;
+use tollgate_filters::scan::injection::InjectionPolicy;
 use tollgate_filters::scan::request::{self, Options};
-use tollgate_filters::scan::{Direction, Masker, Profile, Rules};
+use tollgate_filters::scan::{Direction, Masker, Policy, Profile, Rules};
 
 fn main() {
     let rules = Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile");
     let profile = Profile::builtin("chat").expect("is built in");
     let policy = rules.policy_of(&profile, Direction::Request);
+    // The same without looking for prompt injections.
+    let trusting = Profile { prompt_injection: InjectionPolicy::OFF, ..profile };
+    let trusting = rules.policy_of(&trusting, Direction::Request);
     println!(
-        "{:<16}{:>9}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}",
-        "body", "bytes", "walk", "read", "screen", "outgoing", "utf8", "tree"
+        "{:<16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}",
+        "body", "bytes", "walk", "read", "screen", "no inj.", "outgoing", "utf8", "tree"
     );
     for (name, body) in bodies() {
         let body = Bytes::from(body.to_string());
         let call = Call::read(Api::Chat, &body, ReadBounds::default()).expect("a valid body");
         let walk = best(|| Walk::new(&body, 128).and_then(|mut walk| walk.skip()));
         let read = best(|| Call::read(Api::Chat, &body, ReadBounds::default()));
-        let screen = best(|| {
-            let mut masker = Masker::new();
-            request::screen(&call, &body, &rules, &policy, &mut masker, Options::default()).scanned
-        });
+        let screen = |policy: &Policy| {
+            best(|| {
+                let mut masker = Masker::new();
+                request::screen(&call, &body, &rules, policy, &mut masker, Options::default()).scanned
+            })
+        };
+        let (screen, trusting) = (screen(&policy), screen(&trusting));
         let outgoing = best(|| {
             call.outgoing(&body, Outgoing { model: "another", usage: true, edits: Default::default() })
         });
         let utf8 = best(|| std::str::from_utf8(&body).map(str::len));
         let tree = best(|| serde_json::from_slice::<Value>(&body));
         println!(
-            "{name:<16}{:>9}{walk:>9.2}{read:>9.2}{screen:>9.2}{outgoing:>10.2}{utf8:>9.2}{tree:>9.2}",
+            "{name:<16}{:>9}{walk:>9.2}{read:>9.2}{screen:>9.2}{trusting:>9.2}{outgoing:>10.2}{utf8:>9.2}{tree:>9.2}",
             body.len()
         );
     }

@@ -8,6 +8,7 @@ mod action;
 mod address;
 mod check;
 mod email;
+pub mod injection;
 mod machine;
 mod mask;
 mod number;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tollgate_filters::identity::Caller;
+use tollgate_filters::scan::injection;
 use tollgate_filters::scan::{Action, Direction, Policy, RuleError, RuleInfo, RuleSpec, Rules};
 
 use crate::config::{GuardrailOverride, Guardrails, Selector};
@@ -153,8 +154,15 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
         let last = overrides.iter().rev().find(applies);
         last.map_or_else(|| config.profile.action(rule, direction), |entry| entry.action)
     };
+    // Scored by text, not found by a rule: an override names its kind.
+    let injection = overrides.iter().rev().find(|entry| {
+        entry.kind.as_deref() == Some(injection::KIND) && entry.direction != Some(Direction::Answer)
+    });
     let policy = |direction: Direction| {
-        let switches = config.profile.switches();
+        let mut switches = config.profile.switches();
+        if let Some(entry) = injection {
+            switches.injection = switches.injection.with_action(entry.action);
+        }
         Arc::new(rules.policy(direction, |rule| action(rule, direction), switches))
     };
     let answer = policy(Direction::Answer);
@@ -188,5 +196,24 @@ mod tests {
         assert_eq!(coding.redact(&coding.everyone, text), "Ask [EMAIL] or [EMAIL].");
         let strict = guard("strict"); // has masked them before
         assert_eq!(strict.redact(&strict.everyone, "Ask [EMAIL_1]."), "Ask [EMAIL_1].");
+    }
+
+    #[test]
+    fn an_override_says_what_is_done_about_injections() {
+        let mut config = guard("strict").config;
+        let entry = |direction| GuardrailOverride {
+            only: Selector::default(),
+            kind: Some(injection::KIND.to_owned()),
+            rule: None,
+            direction,
+            action: Action::Block,
+        };
+        config.overrides = vec![entry(Some(Direction::Answer))];
+        let answers_only = Guard::build(&config).expect("compiles");
+        let logged = resolve(&answers_only.rules, &config, &[0]).request;
+        assert_eq!(logged.switches().injection.action, Action::Log);
+        config.overrides = vec![entry(None)];
+        let blocked = resolve(&answers_only.rules, &config, &[0]).request;
+        assert_eq!(blocked.switches().injection.action, Action::Block);
     }
 }

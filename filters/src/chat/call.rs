@@ -62,6 +62,8 @@ pub enum Role {
     User,
     Assistant,
     Tool,
+    /// A document or search result that stands in a message.
+    Document,
     /// Tool definitions and answer formats.
     Schema,
     /// A prompt or input that is no message.

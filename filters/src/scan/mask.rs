@@ -92,17 +92,24 @@ impl Masker {
         if found.direction == Direction::Request {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
         }
-        if self.quiet {
-            return;
-        }
-        let finding = Finding {
+        self.tally(Finding {
             direction: found.direction,
-            location: if self.findings.len() < MAX_FINDINGS { location } else { OVERFLOW }.to_owned(),
+            location: location.to_owned(),
             rule: found.rule_id.clone(),
             kind: found.kind.clone(),
             action: found.action,
             count: 1,
-        };
+        });
+    }
+
+    /// Counts a finding.
+    pub(super) fn tally(&mut self, mut finding: Finding) {
+        if self.quiet {
+            return;
+        }
+        if self.findings.len() >= MAX_FINDINGS {
+            OVERFLOW.clone_into(&mut finding.location);
+        }
         // Within a place in order: what was found first there depends on how its text was cut.
         let here = |f: &Finding| f.direction == finding.direction && f.location == finding.location;
         let first = self.findings.iter().position(here).unwrap_or(self.findings.len());

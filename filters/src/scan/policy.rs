@@ -1,15 +1,24 @@
 //! What is done about each rule, resolved for one direction and one caller.
 
+use super::injection::InjectionPolicy;
 use super::trigger::Watch;
 use super::{Action, Direction, Exemption, RuleId};
 
 /// The parts of a profile that are not an action per rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Switches {
     /// What is left alone although it has the form of a finding.
     pub exempt: Vec<Exemption>,
     /// In answers: a value that the request carried is not masked again.
     pub echo: bool,
+    /// In requests: what is done about prompt injections.
+    pub injection: InjectionPolicy,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Switches { exempt: Vec::new(), echo: false, injection: InjectionPolicy::OFF }
+    }
 }
 
 /// The strongest action of the rules that reach back over a run of characters.

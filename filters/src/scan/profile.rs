@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::injection::InjectionPolicy;
 use super::{Action, Direction, RuleInfo, Switches};
 
 /// What is left alone although it has the form of a finding.
@@ -43,6 +44,9 @@ pub struct Profile {
     /// In answers: a value that the request carried is not masked again.
     #[serde(default)]
     pub echo: bool,
+    /// In requests: what is done about prompt injections.
+    #[serde(default)]
+    pub prompt_injection: InjectionPolicy,
 }
 
 /// Actions of one rule.
@@ -89,7 +93,7 @@ impl Profile {
     }
 
     pub fn switches(&self) -> Switches {
-        Switches { exempt: self.exempt.clone(), echo: self.echo }
+        Switches { exempt: self.exempt.clone(), echo: self.echo, injection: self.prompt_injection }
     }
 }
 

@@ -17,7 +17,8 @@ use std::ops::Range;
 pub use audit::texts_for_audit;
 
 use self::refusal::Refusal;
-use super::{Action, Found, Masker, Policy, Rules, Shape};
+use super::injection::{self, Scratch};
+use super::{Action, Direction, Finding, Found, Masker, Policy, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
 use crate::json::{self, Edits, OffsetMap};
 use crate::verdict::{Code, Rejection};
@@ -73,7 +74,8 @@ pub fn screen(
     masker: &mut Masker,
     options: Options,
 ) -> Screened {
-    if policy.is_idle() || call.texts.is_empty() {
+    let idle = policy.is_idle() && policy.switches().injection.is_off();
+    if idle || call.texts.is_empty() {
         return Screened::default();
     }
     let Ok(text) = std::str::from_utf8(body) else { return Screened::failed() };
@@ -83,6 +85,7 @@ pub fn screen(
         policy,
         masker,
         found: Vec::new(),
+        scratch: Scratch::default(),
         refusal: Refusal::new(options.show_values),
         done: Screened::default(),
     };
@@ -111,6 +114,7 @@ struct Screening<'a> {
     masker: &'a mut Masker,
     /// Kept for its capacity.
     found: Vec<Found>,
+    scratch: Scratch,
     refusal: Refusal,
     done: Screened,
 }
@@ -152,7 +156,35 @@ impl Screening<'_> {
         }
         found.clear();
         self.found = found;
+        self.injection(text, scanned, locator);
         Some(())
+    }
+
+    /// Asks whether the text is a prompt injection. One that was sent before is never a reason to refuse.
+    fn injection(&mut self, text: &Text, scanned: &str, locator: &mut impl FnMut(usize) -> String) {
+        let Some((action, threshold)) = self.policy.switches().injection.of(text.role) else { return };
+        let score = self.rules.injection(scanned, &mut self.scratch);
+        if score.points < threshold {
+            return;
+        }
+        let refused = action == Action::Block && text.current;
+        let action = if action == Action::Block && !refused { Action::Log } else { action };
+        let location = locator(text.span.start);
+        for (signal, _) in &score.signals {
+            self.masker.tally(Finding {
+                direction: Direction::Request,
+                location: location.clone(),
+                rule: signal.clone(),
+                kind: injection::KIND.into(),
+                action,
+                count: 1,
+            });
+        }
+        if refused {
+            let named: Vec<&str> = score.signals.iter().map(|(signal, _)| &**signal).collect();
+            let seen = format!("{}, score {}", named.join(", "), score.points);
+            self.refusal.add(text.role, injection::KIND, &location, &seen, seen.clone());
+        }
     }
 
     fn finding(&mut self, text: &Text, place: &mut Place<'_>, found: &mut Found, value: &str, cuts: &[Cut]) {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::email::TopLevel;
+use super::injection::{Injection, Score, Scratch};
 use super::machine::Automaton;
 use super::policy::{Reach, Runs};
 use super::sweep::{Sweep, Whole};
@@ -91,6 +92,7 @@ pub struct Rules {
     pub(super) automata: Vec<Automaton>,
     /// Rule of each automaton.
     pub(super) patterns: Vec<RuleId>,
+    injection: Injection,
 }
 
 /// What a rule is asked when a candidate is judged.
@@ -222,6 +224,11 @@ impl Rules {
         let view = View { text, base: 0, end, fold: &self.fold };
         sweep.finish(self, policy, &view, super::End::Whole, &mut sink);
         found[first..].sort_by_key(|finding| finding.span.start);
+    }
+
+    /// How much of a prompt injection a text is.
+    pub fn injection(&self, text: &str, scratch: &mut Scratch) -> Score {
+        self.injection.score(&self.fold, text, scratch)
     }
 
     pub(super) fn detector(&self, detector: Detector) -> Option<RuleId> {

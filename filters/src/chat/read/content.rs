@@ -94,6 +94,10 @@ impl<'a> Reader<'a> {
             for text in &mut self.texts[first..] {
                 text.role = Role::Tool;
             }
+        } else if is_document(kind) {
+            for text in self.texts[first..].iter_mut().filter(|text| text.role == Role::User) {
+                text.role = Role::Document;
+            }
         }
         // Anthropic checks the signature over the block's bytes.
         let sealed = self.api == Api::Messages || self.api == Api::CountTokens;
@@ -170,6 +174,10 @@ impl<'a> Reader<'a> {
 
 fn is_tool_result(kind: &str) -> bool {
     kind.ends_with("_output") || kind.ends_with("tool_result")
+}
+
+fn is_document(kind: &str) -> bool {
+    matches!(kind, "document" | "search_result" | "file" | "input_file")
 }
 
 /// A base64 data URL (RFC 2397), or bare base64.

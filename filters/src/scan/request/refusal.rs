@@ -70,6 +70,9 @@ impl Refusal {
             (Code::SecretDetected, _) => {
                 ". Take it out, and replace it where it is used if it is a real one, then send the request again."
             }
+            (Code::PromptInjection, Some(Role::Tool)) => {
+                ". Leave that tool result out, or have the tool return less, then send the request again."
+            }
             (Code::PromptInjection, _) => ". Take that text out, then send the request again.",
             (_, Some(Role::Tool)) => {
                 ". Have the tool leave it out, or replace it with a placeholder, then send the request again."

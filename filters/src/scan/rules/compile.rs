@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Starts, Words};
 use crate::scan::email::{self, TopLevel};
+use crate::scan::injection::{Injection, InjectionSpec};
 use crate::scan::machine::{self, MAX_IPV6};
 use crate::scan::number::WINDOW;
 use crate::scan::spec::{Body, Validator};
@@ -21,17 +22,20 @@ const NAME: usize = LANES;
 const PREFIX: usize = LANES - 1;
 
 pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
+    let fold = Fold::new();
+    let injection = Injection::compile(&InjectionSpec::builtin(), &fold)?;
     let mut rules = Rules {
         infos: Vec::new(),
         specs: Vec::new(),
         detectors: [None; Detector::COUNT],
         triggers: Triggers::new(),
-        fold: Fold::new(),
+        fold,
         top_level: TopLevel::new(),
         keys: Vec::new(),
         starts: Starts::default(),
         automata: Vec::new(),
         patterns: Vec::new(),
+        injection,
     };
     let mut errors = Vec::new();
     let mut ids = HashSet::new();

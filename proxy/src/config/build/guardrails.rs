@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tollgate_filters::conf::KeyPath;
+use tollgate_filters::scan::injection;
 use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules};
 
 use super::super::{GuardrailOverride, Guardrails, raw};
@@ -13,7 +14,8 @@ use super::report::{Report, Unique, listed};
 const ANY_KIND: &str = "*";
 
 /// Kinds of the design; a file may name them whichever rules this build brings.
-const KINDS: [&str; 7] = ["email", "phone", "ssn", "credit_card", "ip_address", "iban", "secret"];
+const KINDS: [&str; 8] =
+    ["email", "phone", "ssn", "credit_card", "ip_address", "iban", "secret", injection::KIND];
 
 /// Ids and kinds of all rules.
 struct Catalogue {
@@ -43,6 +45,14 @@ pub(super) fn guardrails(
         }
         for rule in profile.rules.keys() {
             catalogue.check_rule(report, &at, rule);
+        }
+        if profile.request.contains_key(injection::KIND) || profile.answer.contains_key(injection::KIND) {
+            let message =
+                "names prompt_injection as a kind; write prompt_injection: {action: …} beside request";
+            report.refuse(at.clone(), message);
+        }
+        if let Some(problem) = profile.prompt_injection.problem() {
+            report.refuse(at.key("prompt_injection"), problem);
         }
     }
     let profile = profile(report, path, &raw.profile, profiles);
@@ -154,6 +164,12 @@ fn override_of(
         (Some(_), Some(_)) => report.refuse(path.key("rule"), "stands beside kind; remove one of the two"),
         (Some(kind), None) => catalogue.check_kind(report, &path.key("kind"), kind),
         (None, Some(rule)) => catalogue.check_rule(report, &path.key("rule"), rule),
+    }
+    if raw.kind.as_deref() == Some(injection::KIND) && !injection::is_possible(raw.action) {
+        report.refuse(
+            path.key("action"),
+            "prompt_injection cannot be replaced; write off, log, shadow or block",
+        );
     }
     GuardrailOverride {
         only: selector(report, &path.key("only"), raw.only, known),

@@ -1,0 +1,193 @@
+//! Prompt injection: text that tries to give orders to the model that its author has no business giving.
+//!
+//! Phrases and marks add up to a score from 0 to 100 per text; what is done above which score is policy. Nothing here is sure:
+//! the same words stand in an attack and in an article about it, so hits that are quoted, negated or told about count for
+//! less, and a text that speaks of attacks counts for less as a whole. A miss is better than a refusal of honest work.
+//!
+//! One pass: the text is folded (case, look-alikes, accents, what prints nothing), a table of short anchors says where a phrase
+//! may stand, and only there words are compared. Each comparison is bounded, and so is their number.
+
+mod anchors;
+mod encoded;
+mod folded;
+mod mention;
+mod phrase;
+mod policy;
+mod spec;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use self::anchors::Anchors;
+use self::folded::Folded;
+use self::phrase::Phrase;
+pub use self::policy::{InjectionPolicy, KIND, ToolResults, is_possible};
+pub use self::spec::{InjectionSpec, SignalSpec};
+use super::RuleError;
+use super::units::Fold;
+
+/// Highest score.
+pub const MAX_SCORE: u8 = 100;
+
+/// Places at which phrases are compared: this many in any text, and one more for so many bytes of it.
+const FREE_LOOKS: usize = 2_048;
+const BYTES_PER_LOOK: usize = 64;
+
+/// A text longer than this is a document: a single signal in it counts for less.
+const DOCUMENT: usize = 4 * 1024;
+/// In percent.
+const ALONE_IN_DOCUMENT: i32 = 70;
+
+/// The signals, compiled once.
+#[derive(Debug)]
+pub(super) struct Injection {
+    signals: Vec<Signal>,
+    phrases: Vec<Phrase>,
+    anchors: Anchors,
+}
+
+#[derive(Debug)]
+struct Signal {
+    id: Arc<str>,
+    weight: i8,
+}
+
+/// What was seen in one text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Score {
+    /// 0 to [`MAX_SCORE`].
+    pub points: u8,
+    /// Signals that spoke for it with their points, the strongest first.
+    pub signals: Vec<(Arc<str>, u8)>,
+}
+
+/// Buffers that are kept from text to text.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    folded: Folded,
+}
+
+impl Injection {
+    /// Compiles the signals of a file; all errors at once.
+    pub(super) fn compile(spec: &InjectionSpec, fold: &Fold) -> Result<Injection, Vec<RuleError>> {
+        let mut compiled =
+            Injection { signals: Vec::new(), phrases: Vec::new(), anchors: Anchors::new(std::iter::empty()) };
+        let mut errors = Vec::new();
+        for signal in &spec.signals {
+            compiled.add(spec, signal, fold, &mut errors);
+        }
+        if errors.is_empty() {
+            compiled.index();
+            return Ok(compiled);
+        }
+        Err(errors)
+    }
+
+    fn add(&mut self, spec: &InjectionSpec, signal: &SignalSpec, fold: &Fold, errors: &mut Vec<RuleError>) {
+        let index = self.signals.len();
+        if index >= usize::from(u8::MAX) || self.signals.iter().any(|other| *other.id == *signal.id) {
+            errors.push(error(
+                &signal.id,
+                "has the id of another signal, or is one too many; rename or remove it",
+            ));
+            return;
+        }
+        let weight = signal.weight.clamp(-100, 100);
+        self.signals.push(Signal { id: signal.id.as_str().into(), weight });
+        let phrases = signal.phrases.iter().map(|text| Phrase::parse(text, &spec.words, fold));
+        let marks = signal.marks.iter().map(|text| Phrase::mark(text, fold));
+        for phrase in phrases.chain(marks) {
+            match phrase {
+                Ok(phrase) => self.phrases.push(phrase.of(index as u8)),
+                Err(message) => errors.push(error(&signal.id, message)),
+            }
+        }
+    }
+
+    fn index(&mut self) {
+        let all = (0u16..).zip(&self.phrases);
+        self.anchors =
+            Anchors::new(all.flat_map(|(index, phrase)| phrase.anchors().map(move |a| (index, a))));
+    }
+
+    /// Scores a text.
+    pub(super) fn score(&self, fold: &Fold, text: &str, scratch: &mut Scratch) -> Score {
+        let folded = &mut scratch.folded;
+        folded.read(text, fold);
+        let mut points = vec![0_i32; self.signals.len()];
+        self.look(folded.text(), folded.is_json(), &mut points);
+        for hidden in folded.hidden(text) {
+            self.look_inside(fold, &hidden, &mut points);
+        }
+        self.sum(folded.text().len(), &points)
+    }
+
+    /// The best hit of each signal, in points.
+    fn look(&self, text: &[u8], json: bool, points: &mut [i32]) {
+        let mut looks = FREE_LOOKS + text.len() / BYTES_PER_LOOK;
+        self.anchors.each(text, |at, phrases| {
+            for index in phrases {
+                if looks == 0 {
+                    return false;
+                }
+                looks -= 1;
+                let phrase = &self.phrases[usize::from(*index)];
+                if let Some(span) = phrase.find(text, at) {
+                    self.count(phrase, span, text, json, points);
+                }
+            }
+            true
+        });
+    }
+
+    fn count(&self, phrase: &Phrase, span: Range<usize>, text: &[u8], json: bool, points: &mut [i32]) {
+        let at = usize::from(phrase.signal);
+        let weight = i32::from(self.signals[at].weight);
+        if weight < 0 {
+            points[at] = weight;
+            return;
+        }
+        let worth = weight * mention::percent(text, span, json) / 100;
+        points[at] = points[at].max(worth);
+    }
+
+    /// A text that was hidden in another: what it says counts in full, and that it was hidden besides.
+    fn look_inside(&self, fold: &Fold, hidden: &encoded::Hidden, points: &mut [i32]) {
+        let mut folded = Folded::default();
+        folded.read(&hidden.text, fold);
+        let mut inside = vec![0_i32; self.signals.len()];
+        self.look(folded.text(), false, &mut inside);
+        if inside.iter().filter(|points| **points > 0).sum::<i32>() < encoded::WORTH_A_LOOK {
+            return;
+        }
+        for (outer, inner) in points.iter_mut().zip(inside).filter(|(_, inner)| *inner > 0) {
+            *outer = (*outer).max(inner);
+        }
+        if let Some(at) = self.signals.iter().position(|signal| &*signal.id == hidden.signal) {
+            points[at] = i32::from(self.signals[at].weight);
+        }
+    }
+
+    fn sum(&self, len: usize, points: &[i32]) -> Score {
+        let mut signals: Vec<(Arc<str>, u8)> = self
+            .signals
+            .iter()
+            .zip(points)
+            .filter(|(_, points)| **points > 0)
+            .map(|(signal, points)| (signal.id.clone(), *points as u8))
+            .collect();
+        signals.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
+        let mut total: i32 = points.iter().sum();
+        if len > DOCUMENT && signals.len() == 1 {
+            total = total * ALONE_IN_DOCUMENT / 100;
+        }
+        Score { points: total.clamp(0, i32::from(MAX_SCORE)) as u8, signals }
+    }
+}
+
+fn error(rule: &str, message: impl std::fmt::Display) -> RuleError {
+    RuleError { rule: rule.to_owned(), message: message.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

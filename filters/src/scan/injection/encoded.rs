@@ -1,0 +1,76 @@
+//! Text that is hidden in text: long base64 words, tag characters.
+
+/// What was hidden, and the signal that this gives.
+#[derive(Debug)]
+pub(super) struct Hidden {
+    pub(super) text: String,
+    pub(super) signal: &'static str,
+}
+
+/// Points that the hidden text must have by itself.
+pub(super) const WORTH_A_LOOK: i32 = 40;
+
+/// Characters of a base64 word that is decoded; more are left out.
+const LONGEST: usize = 4_096;
+const SHORTEST: usize = 40;
+/// Words decoded in one text.
+const MOST: usize = 64;
+/// Tag characters: a flag's emoji has at most six.
+const SHORTEST_TAGS: usize = 12;
+/// Characters that are looked at before the rest is decoded.
+const SAMPLE: usize = 32;
+
+/// Base64 words (RFC 4648, both alphabets) of `text` that decode to text, found by the blocks of 32 bytes inside them.
+pub(super) fn base64_texts(text: &str, dense: &[usize]) -> Vec<Hidden> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut done = 0;
+    for at in dense {
+        if *at < done || found.len() == MOST || value(bytes[*at]).is_none() {
+            continue;
+        }
+        let is_part = |byte: &u8| value(*byte).is_some();
+        let start = at - bytes[done..*at].iter().rev().take(LONGEST).take_while(|byte| is_part(byte)).count();
+        let end = at + bytes[*at..].iter().take_while(|byte| is_part(byte)).count();
+        done = end;
+        let word = &bytes[start..end.min(start + LONGEST)];
+        if word.len() < SHORTEST || decode(&word[..SAMPLE]).is_none() {
+            continue;
+        }
+        found.extend(decode(word).map(|text| Hidden { text, signal: "encoded_payload" }));
+    }
+    found
+}
+
+/// A text in tag characters.
+pub(super) fn tags_text(tags: &str) -> Option<Hidden> {
+    (tags.len() >= SHORTEST_TAGS).then(|| Hidden { text: tags.to_owned(), signal: "hidden_text" })
+}
+
+/// The text that a base64 word stands for: none unless it is printable through and through.
+fn decode(word: &[u8]) -> Option<String> {
+    let mut out = Vec::with_capacity(word.len() / 4 * 3);
+    for group in word.chunks_exact(4) {
+        let mut bits = 0_u32;
+        for byte in group {
+            bits = bits << 6 | u32::from(value(*byte)?);
+        }
+        out.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    // The last character may be cut.
+    let text = String::from_utf8_lossy(&out);
+    let text = text.trim_end_matches('\u{fffd}');
+    let printable = |c: char| c != '\u{fffd}' && (!c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    (text.contains(' ') && text.chars().all(printable)).then(|| text.to_owned())
+}
+
+const fn value(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    })
+}

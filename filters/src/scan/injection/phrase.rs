@@ -1,0 +1,295 @@
+//! Phrases: words in order, with room between them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::anchors;
+use super::folded::Folded;
+use crate::scan::units::Fold;
+
+/// Bytes of spaces and punctuation between two words, at most.
+const MAX_BETWEEN: usize = 24;
+/// Bytes of a word that is skipped, at most.
+const MAX_WORD: usize = 48;
+/// Words that a gap may skip.
+const MAX_GAP: usize = 8;
+
+/// A compiled phrase.
+#[derive(Debug, Clone)]
+pub(super) struct Phrase {
+    tokens: Vec<Token>,
+    /// The token that is searched for.
+    anchor: usize,
+    /// Words that may stand before the anchor.
+    back: usize,
+    pub(super) signal: u8,
+}
+
+#[derive(Debug, Clone)]
+enum Token {
+    /// One of these; longer ones first.
+    Any(Vec<Word>),
+    /// Up to so many other words.
+    Gap(usize),
+    /// Bytes as they stand.
+    Mark(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+struct Word {
+    /// An underscore stands for what is between two words.
+    text: Vec<u8>,
+    /// Whatever begins so.
+    prefix: bool,
+}
+
+impl Phrase {
+    pub(super) fn parse(
+        text: &str,
+        lists: &BTreeMap<String, Vec<String>>,
+        fold: &Fold,
+    ) -> Result<Phrase, String> {
+        let mut phrase = Phrase { tokens: Vec::new(), anchor: 0, back: 0, signal: 0 };
+        for token in text.split_whitespace() {
+            let (token, anchor) = token.strip_prefix('!').map_or((token, false), |token| (token, true));
+            if anchor {
+                phrase.anchor = phrase.tokens.len();
+            }
+            if let Some(gap) = token.strip_prefix('~') {
+                let gap = gap.parse().ok().filter(|gap| (1..=MAX_GAP).contains(gap));
+                phrase
+                    .tokens
+                    .push(Token::Gap(gap.ok_or_else(|| format!("`~{token}`: write ~1 to ~{MAX_GAP}"))?));
+                continue;
+            }
+            let mut words = Vec::new();
+            for word in token.split('|') {
+                if let Some(list) = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')) {
+                    let list = lists.get(list).ok_or_else(|| format!("`{word}` names no list of `words`"))?;
+                    words.extend(list.iter().map(|word| Word::new(word, fold)));
+                } else {
+                    words.push(Word::new(word, fold));
+                }
+            }
+            words.sort_by_key(|word| std::cmp::Reverse(word.text.len()));
+            phrase.tokens.push(Token::Any(words));
+        }
+        let before: usize = phrase.tokens[..phrase.anchor].iter().map(Token::most_words).sum();
+        phrase.back = before + phrase.tokens.get(phrase.anchor).map_or(0, |anchor| anchor.most_words() - 1);
+        let is_word = |token: Option<&Token>| matches!(token, Some(Token::Any(_)));
+        if !is_word(phrase.tokens.first()) || !is_word(phrase.tokens.last()) {
+            return Err(format!("`{text}` begins or ends with a gap; remove it"));
+        }
+        if phrase.anchors().any(|anchor| anchor.len() < anchors::LENGTH) {
+            return Err(format!(
+                "`{text}`: the words that are searched for need four letters; put `!` before others"
+            ));
+        }
+        Ok(phrase)
+    }
+
+    /// Characters as they stand.
+    pub(super) fn mark(text: &str, fold: &Fold) -> Result<Phrase, String> {
+        let mark = folded(text, fold);
+        if mark.len() < anchors::LENGTH {
+            return Err(format!("`{text}`: a mark needs four characters"));
+        }
+        Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, signal: 0 })
+    }
+
+    pub(super) fn of(self, signal: u8) -> Phrase {
+        Phrase { signal, ..self }
+    }
+
+    /// What is searched for: the beginnings of the anchor's words.
+    pub(super) fn anchors(&self) -> impl Iterator<Item = &[u8]> {
+        let (words, mark): (&[Word], Option<&[u8]>) = match &self.tokens[self.anchor] {
+            Token::Any(words) => (words, None),
+            Token::Mark(mark) => (&[], Some(mark)),
+            Token::Gap(_) => (&[], None),
+        };
+        words.iter().map(Word::anchor).chain(mark)
+    }
+
+    /// Where the phrase stands, whose anchor was seen at `at`.
+    pub(super) fn find(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
+        let mut start = at;
+        for _ in 0..=self.back {
+            if let Some(end) = matches(&self.tokens, text, start)
+                && end > at
+            {
+                return Some(start..end);
+            }
+            if self.back == 0 {
+                return None;
+            }
+            start = word_before(text, start)?;
+        }
+        None
+    }
+}
+
+impl Token {
+    fn most_words(&self) -> usize {
+        match self {
+            Token::Gap(most) => *most,
+            Token::Any(words) => words.iter().map(Word::parts).max().unwrap_or(1),
+            Token::Mark(_) => 1,
+        }
+    }
+}
+
+impl Word {
+    fn new(text: &str, fold: &Fold) -> Word {
+        let (text, prefix) = text.strip_suffix('*').map_or((text, false), |text| (text, true));
+        Word { text: folded(text, fold), prefix }
+    }
+
+    fn parts(&self) -> usize {
+        1 + memchr::memchr_iter(b'_', &self.text).count()
+    }
+
+    /// Its longest part.
+    fn anchor(&self) -> &[u8] {
+        self.text.split(|byte| *byte == b'_').max_by_key(|part| part.len()).unwrap_or_default()
+    }
+
+    /// End of this word, if it stands at `at`.
+    fn at(&self, text: &[u8], at: usize) -> Option<usize> {
+        let mut at = at;
+        for (nth, part) in self.text.split(|byte| *byte == b'_').enumerate() {
+            if nth > 0 {
+                at = between(text, at).filter(|next| *next > at)?;
+            }
+            if !text[at..].starts_with(part) {
+                return None;
+            }
+            at += part.len();
+        }
+        let closed = self.prefix || !is_letter_at(text, at) || is_ideograph(*self.text.first()?);
+        closed.then_some(at)
+    }
+}
+
+fn folded(text: &str, fold: &Fold) -> Vec<u8> {
+    let mut folded = Folded::default();
+    folded.read(text, fold);
+    folded.text().to_vec()
+}
+
+/// End of the tokens, if they stand at `at`. The depth is that of the phrase, the width that of its gaps.
+fn matches(tokens: &[Token], text: &[u8], at: usize) -> Option<usize> {
+    let (first, rest) = tokens.split_first()?;
+    match first {
+        Token::Mark(mark) => text[at..].starts_with(mark).then_some(at + mark.len()),
+        Token::Any(words) => {
+            if is_letter_before(text, at) && !is_ideograph(*text.get(at)?) {
+                return None;
+            }
+            words.iter().find_map(|word| {
+                let end = word.at(text, at)?;
+                if rest.is_empty() {
+                    return Some(end);
+                }
+                // Behind a prefix stands the rest of its word.
+                let end = if word.prefix && is_letter_at(text, end) { word_end(text, end) } else { end };
+                matches(rest, text, between(text, end)?)
+            })
+        }
+        Token::Gap(most) => {
+            let mut at = at;
+            for _ in 0..=*most {
+                if let Some(end) = matches(rest, text, at) {
+                    return Some(end);
+                }
+                let end = word_end(text, at);
+                at = between(text, end).filter(|next| *next > at)?;
+            }
+            None
+        }
+    }
+}
+
+/// Past spaces and punctuation, but not past the end of a sentence.
+fn between(text: &[u8], at: usize) -> Option<usize> {
+    for (skipped, byte) in text.get(at..)?.iter().enumerate() {
+        if byte.is_ascii_alphanumeric() || *byte >= 0x80 {
+            return Some(at + skipped);
+        }
+        let ends = matches!(byte, b'.' | b'!' | b'?' | b';')
+            && text.get(at + skipped + 1).is_none_or(|next| !next.is_ascii_alphanumeric());
+        if ends || skipped == MAX_BETWEEN {
+            return None;
+        }
+    }
+    None
+}
+
+/// End of the word at `at`; an ideograph, or a symbol, is one by itself.
+fn word_end(text: &[u8], at: usize) -> usize {
+    match text.get(at) {
+        Some(lead) if is_ideograph(*lead) => at + char_len(*lead).min(text.len() - at),
+        _ => {
+            let mut end = at;
+            while end - at < MAX_WORD && is_letter_at(text, end) {
+                end += char_len(text[end]).min(text.len() - end);
+            }
+            end
+        }
+    }
+}
+
+/// Start of the word before `at`.
+fn word_before(text: &[u8], at: usize) -> Option<usize> {
+    let mut end = at;
+    while end > 0 && at - end < MAX_BETWEEN && !is_word_byte(text[end - 1]) {
+        end -= 1;
+    }
+    let mut start = end;
+    while start > 0 && end - start < MAX_WORD && is_word_byte(text[start - 1]) {
+        start -= 1;
+        if is_ideograph(text[start]) {
+            break;
+        }
+    }
+    (start < end).then_some(start)
+}
+
+const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'\'' || byte >= 0x80
+}
+
+/// The first byte of a character of U+2000 and above, and no letter of a script with spaces.
+const fn is_ideograph(lead: u8) -> bool {
+    lead >= 0xe2
+}
+
+const fn char_len(lead: u8) -> usize {
+    match lead {
+        0..0xc0 => 1,
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    }
+}
+
+/// Whether a word goes on at `at`.
+fn is_letter_at(text: &[u8], at: usize) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || (0xc0..0xe2).contains(byte);
+    match text.get(at) {
+        Some(b'\'') => text.get(at + 1).is_some_and(is_letter),
+        byte => byte.is_some_and(is_letter),
+    }
+}
+
+fn is_letter_before(text: &[u8], at: usize) -> bool {
+    let before = &text[..at];
+    match before.last() {
+        None => false,
+        Some(byte) if *byte < 0x80 => byte.is_ascii_alphanumeric(),
+        Some(_) => {
+            let lead = before.iter().rev().take(4).find(|byte| **byte >= 0xc0);
+            lead.is_some_and(|lead| !is_ideograph(*lead))
+        }
+    }
+}
