@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Exemption;
+use super::units::is_word;
 
 /// Whether an exemption covers an IPv4 address.
 pub(super) fn exempt_v4(octets: [u8; 4], exempt: &[Exemption]) -> bool {
@@ -61,6 +62,28 @@ pub(super) fn ipv6(text: &[u8], exempt: &[Exemption]) -> Option<usize> {
         return None;
     }
     Some(address.len() + suffix(&text[address.len()..]))
+}
+
+/// Length of the `::1` that `text` begins with, prefix length included, by what stands before: not `a[::1]`, `s![.., ::1]`.
+pub(super) fn loopback(
+    text: &[u8],
+    near: Option<u8>,
+    far: Option<u8>,
+    next: Option<u8>,
+    exempt: &[Exemption],
+) -> Option<usize> {
+    let rest = text.strip_prefix(b"::1")?;
+    let len = 3 + suffix(rest);
+    let after = text.get(len).copied().or(next);
+    let begins = match near {
+        None | Some(b'"' | b'\'' | b'`' | b'=' | b'@' | b'>' | b'<' | b'|' | b';' | b'\n' | b'\t') => true,
+        Some(b'[') => !far.is_some_and(|unit| is_word(unit) || matches!(unit, b']' | b')' | b'!')),
+        Some(b' ' | b'(' | b',') => !matches!(far, Some(b',' | b'[' | b'(' | b':')),
+        Some(unit) => !unit.is_ascii(),
+    };
+    let ends = !matches!(after, Some(b']' | b':' | b',')) || after == Some(b']') && near == Some(b'[');
+    let other = exempt_v6(Ipv6Addr::LOCALHOST, exempt);
+    (begins && ends && !other).then_some(len)
 }
 
 /// Length of `%zone` and `/prefix`.

@@ -50,6 +50,12 @@ pub(super) fn nanp(digits: &[u8]) -> bool {
     digits.len() == 10 && *a >= b'2' && *x >= b'2' && *b != b'9' && !service(b, c) && !service(y, z)
 }
 
+/// The same of a number that is written in groups: service codes are given out as exchanges all the same.
+pub(super) fn is_grouped_nanp(digits: &[u8]) -> bool {
+    let [a, b, c, x, ..] = digits else { return false };
+    digits.len() == 10 && *a >= b'2' && *x >= b'2' && *b != b'9' && !(*b == b'1' && *c == b'1')
+}
+
 /// Whether the digits after a `+` can be an E.164 number: a country code in use (ITU-T E.164 annex) and a length it has.
 pub(super) fn e164(digits: &[u8]) -> bool {
     let total = digits.len();
@@ -59,12 +65,14 @@ pub(super) fn e164(digits: &[u8]) -> bool {
     }
     match digits[0] {
         b'0' => false,
-        b'1' => total == 11 && nanp(&digits[1..]),
+        b'1' => total == 11 && is_grouped_nanp(&digits[1..]),
         b'7' => total == 11 && matches!(digits[1], b'3' | b'4' | b'6'..=b'9'),
         _ => match two(0) {
             // Three-digit codes of these tens: a subscriber number of at least four digits.
             21..=26 | 29 | 35 | 37 | 38 | 42 | 50 | 59 | 67..=69 | 80 | 85 | 87 | 88 | 96..=99 => {
-                (8..=15).contains(&total) && !unassigned(digits)
+                // Saint Helena, Niue, Tokelau: numbers of four digits.
+                let least = if matches!(&digits[..3], b"290" | b"683" | b"690") { 7 } else { 8 };
+                (least..=15).contains(&total) && !unassigned(digits)
             }
             20 => (10..=12).contains(&total),
             27 => total == 11,

@@ -103,14 +103,18 @@ pub(super) enum Ipv6Part {
 /// Longest written IPv6 address: eight groups, or six and a dotted tail (RFC 4291 section 2.2).
 pub(super) const MAX_IPV6: usize = 45;
 pub(super) const MAX_IPV6_SUFFIX: u8 = 20;
+/// Units past which an answer that is cut short keeps what may be an address, or letters and digits of what may be an account.
+const PAST_IPV6: u8 = 9;
+const PAST_IBAN: u8 = 8;
 
 /// What a decided candidate is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     /// Its units.
     pub(super) units: &'a [u8],
-    /// The unit before it.
+    /// The unit before it, and the one before that.
     pub(super) before: Option<u8>,
+    pub(super) farther: Option<u8>,
     /// The unit after it.
     pub(super) next: Option<u8>,
 }
@@ -154,7 +158,10 @@ impl Machine {
             Machine::Email { .. } => email::address(units, text.next, &rules.top_level)
                 .filter(|(from, to)| !email::exempt(&units[*from..*to], exempt)),
             Machine::Ipv6 { .. } => {
-                let len = address::ipv6(units, exempt)?;
+                let len = address::ipv6(units, exempt).or_else(|| {
+                    let (near, far) = (text.before, text.farther);
+                    address::loopback(units, near, far, text.next, exempt)
+                })?;
                 let after = units.get(len).copied().or(text.next);
                 let bordered = !after.is_some_and(|unit| is_word(unit) || unit == b':');
                 bordered.then_some((0, len))
@@ -180,7 +187,9 @@ impl Machine {
             Machine::Jwt(jwt) => jwt.is_past_prefix(),
             Machine::Url(url) => url.is_in_password(),
             Machine::Assignment(assignment) => assignment.is_in_value(),
-            Machine::Ipv6 { .. } | Machine::Iban { .. } | Machine::Pattern(_) => false,
+            Machine::Ipv6 { units, .. } => *units >= PAST_IPV6,
+            Machine::Iban { taken, .. } => *taken >= PAST_IBAN,
+            Machine::Pattern(_) => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! from values. At each group the detectors are asked whether something begins there; if so it is decided, if not the token
 //! slides by one group. A token is never held for longer than [`WINDOW`] units, so a table of numbers flows.
 
+use super::End;
 use super::units::{Unit, View, is_word};
 
 mod judge;
@@ -21,6 +22,9 @@ const MAX_DIGITS: u8 = 20;
 /// Digits below which nothing is anything, but after a plus sign and but for `1.1.1.1`.
 const SHORT: usize = 9;
 const SHORT_AFTER_PLUS: usize = 7;
+/// Digits of a number past which an answer that is cut short keeps it.
+const PAST: usize = 7;
+const PAST_AFTER_PLUS: usize = 4;
 /// Dots of an IPv4 address.
 const DOTS: usize = 3;
 const MAX_GROUPS: usize = WINDOW / 2 + 4;
@@ -82,7 +86,7 @@ pub(super) struct Number {
     plus: bool,
     open: bool,
     /// The units before the token, the nearer first; spaces where there are none.
-    before: [u8; 2],
+    before: [u8; 3],
     /// The units after the last group, once the token has ended.
     after: [u8; 2],
     phase: Phase,
@@ -105,7 +109,7 @@ impl Number {
             at: 0,
             plus: false,
             open: false,
-            before: [b' '; 2],
+            before: [b' '; 3],
             after: [b' '; 2],
             phase: Phase::Digits,
             units: 0,
@@ -125,18 +129,18 @@ impl Number {
         (self.plus, self.open, self.first, self.units) = (false, false, 0, 0);
         (self.follows_finding, self.extension, self.ended) = (false, None, false);
         self.start = lead(view, digit, floor);
-        for unit in view.raw(self.start, digit).bytes() {
-            self.plus |= unit == b'+';
-            self.open |= unit == b'(';
-        }
-        // Full-width brackets and plus signs fold as well.
-        if let Some(unit) = view.next(self.start) {
+        let mut at = self.start;
+        while let Some(unit) = view.next(at).filter(|unit| unit.start < digit) {
             self.plus |= unit.byte == b'+';
             self.open |= unit.byte == b'(';
+            at = unit.end;
         }
-        let nearer = view.prev(self.start);
-        let further = nearer.and_then(|unit| view.prev(unit.start));
-        self.before = [nearer, further].map(|unit| unit.map_or(b' ', |unit| unit.byte));
+        at = self.start;
+        self.before = [(); 3].map(|()| {
+            let unit = view.prev(at);
+            at = unit.map_or(at, |unit| unit.start);
+            unit.map_or(b' ', |unit| unit.byte)
+        });
         // Until the token ends, whatever follows its last group may go on.
         self.after = [b'0'; 2];
         self.at = digit;
@@ -216,9 +220,10 @@ impl Number {
         }
     }
 
-    /// The text is over.
-    pub(super) fn finish(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+    /// The text is over. One that was cut short may have lost the rest of its last number: enough of one is taken for a finding.
+    pub(super) fn finish(&mut self, view: &View<'_>, end: End, judge: &mut Judge<'_, '_>) {
         if !self.ended {
+            let (start, found) = (self.hold(), judge.decided.len());
             if let Phase::Gap(gap, len @ 1..) = self.phase {
                 self.after = [gap[0], if len > 1 { gap[1] } else { b' ' }];
             } else {
@@ -227,9 +232,21 @@ impl Number {
             if let Phase::Extension { digits: 1.., end, .. } = self.phase {
                 self.extension = Some(end);
             }
+            let enough = end == End::CutShort && self.is_past_trigger();
             self.ended = true;
             self.decide_all(view, judge);
+            if enough && judge.decided.len() == found {
+                judge.overflow(start, view.end);
+            }
         }
+    }
+
+    /// Whether more than the beginning of any number has been read, and goes on.
+    fn is_past_trigger(&self) -> bool {
+        let undecided = &self.groups[self.first..];
+        let digits: usize = undecided.iter().map(|group| usize::from(group.len)).sum();
+        let dots = undecided.iter().filter(|group| group.gap == Gap::Dot).count();
+        digits >= if self.plus || self.open { PAST_AFTER_PLUS } else { PAST } || dots + 1 >= DOTS
     }
 
     fn over_window(&self) -> bool {

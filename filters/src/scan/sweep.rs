@@ -335,6 +335,7 @@ impl Sweep {
         let text = Text {
             units: &self.units,
             before: view.prev(start).map(|unit| unit.byte),
+            farther: view.prev(start).and_then(|unit| view.prev(unit.start)).map(|unit| unit.byte),
             next: if rest.is_some() { None } else { view.next(end).map(|unit| unit.byte) },
         };
         let Some((from, to)) = candidate.machine.judge(candidate.rule, text, rules, policy) else { return };
@@ -375,7 +376,7 @@ impl Sweep {
         end: End,
         sink: &mut impl Sink,
     ) -> bool {
-        self.number.finish(view, &mut Judge { rules, policy, decided: &mut self.decided });
+        self.number.finish(view, end, &mut Judge { rules, policy, decided: &mut self.decided });
         for mut candidate in std::mem::take(&mut self.open) {
             if let Machine::Pattern(pattern) = &candidate.machine
                 && pattern.ends_here(rules)

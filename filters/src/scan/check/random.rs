@@ -86,17 +86,27 @@ pub(in crate::scan) fn value(text: &[u8], password: bool) -> bool {
         return false;
     }
     if password {
-        // People's own: a word with digits or marks in it.
-        return text.len() >= 6 && digits + marks > 0 && (digits > 0 || marks > 1 || kinds > 2);
+        // People's own: a word with digits or marks in it; or a machine's letters.
+        let own = digits + marks > 0 && (digits > 0 || marks > 1 || kinds > 2);
+        return text.len() >= 6 && (own || text.len() >= 8 && is_mixed(text));
     }
     if digits == 0 && marks == 0 {
-        // Letters alone: only long strings in both cases that are not camel case.
-        return text.len() >= 20 && upper >= 5 && lower >= 5 && entropy(text) >= 4.0;
+        // Letters alone: in both cases, but not camel case.
+        return text.len() >= 14 && upper >= 3 && lower >= 3 && is_mixed(text) && entropy(text) >= 3.0;
     }
     let hex = text.iter().all(u8::is_ascii_hexdigit);
     let needed = if hex { 3.0 } else { 3.3 };
-    text.len() >= 16 && digits >= 2 && entropy(text) >= needed
+    text.len() >= 16 && (digits >= 2 || is_mixed(text)) && entropy(text) >= needed
         || text.len() >= 10 && digits >= 2 && kinds > 2 && entropy(text) >= 3.0
+}
+
+/// Whether the case, or letter and digit, changes as often as it does by chance, and not as it does from word to word.
+fn is_mixed(text: &[u8]) -> bool {
+    let class = |b: &u8| (b.is_ascii_lowercase(), b.is_ascii_uppercase(), b.is_ascii_digit());
+    let changes = text.windows(2).filter(|pair| class(&pair[0]) != class(&pair[1])).count();
+    text.iter().any(u8::is_ascii_lowercase)
+        && text.iter().any(u8::is_ascii_uppercase)
+        && changes * 5 >= text.len() * 2
 }
 
 /// Words joined by marks, as identifiers are.
@@ -114,19 +124,22 @@ fn names(text: &[u8]) -> bool {
 /// A name, path, version or template that says where the value is, instead of the value.
 fn reference(text: &[u8]) -> bool {
     let starts = |prefix: &str| text.starts_with(prefix.as_bytes());
-    let words = |separator: u8| {
-        let mut parts = text.split(|byte| *byte == separator);
+    let words = |separators: &[u8]| {
+        let mut parts = text.split(|byte| separators.contains(byte));
         let word = |part: &[u8]| {
             let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-            letters > 0 && part.len() - letters <= 2 && part[letters..].iter().all(u8::is_ascii_digit)
+            letters > 0
+                && part.len() - letters <= 2
+                && part[letters..].iter().all(u8::is_ascii_digit)
+                && !(letters >= 6 && is_mixed(part))
         };
-        text.contains(&separator) && parts.all(word)
+        text.iter().any(|byte| separators.contains(byte)) && parts.all(word)
     };
     memchr::memmem::find(text, b"::").is_some()
         || starts("$")
         || starts("%")
-        || starts("@") && words(b'.')
-        || starts("/") && words(b'/')
+        || starts("@") && words(b".")
+        || starts("/") && words(b"/")
         || starts("./")
         || starts("http")
         || starts("arn:")
@@ -136,10 +149,9 @@ fn reference(text: &[u8]) -> bool {
         || starts("env.")
         || starts("self.")
         || starts("vault:")
-        || words(b'.')
-        || words(b'_')
-        || words(b'-')
-        || words(b'/')
+        || words(b"._")
+        || words(b"-")
+        || words(b"/")
         || version(text)
 }
 

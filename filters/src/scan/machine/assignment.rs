@@ -14,6 +14,8 @@ enum Part {
     Name,
     /// Behind the name: closing quotes, spaces.
     Gap(u8),
+    /// Behind the name and a space: the letters of `is` that were read.
+    Is(u8),
     /// Behind the operator.
     Operator(u8),
     Value,
@@ -28,6 +30,8 @@ pub(in crate::scan) struct Assignment {
     suffix: [u8; MAX_SUFFIX],
     suffix_len: u8,
     quote: u8,
+    /// The last unit behind the name was a space.
+    spaced: bool,
     value: u8,
     password: bool,
 }
@@ -41,6 +45,7 @@ impl Assignment {
             suffix: [0; MAX_SUFFIX],
             suffix_len: 0,
             quote: 0,
+            spaced: false,
             value: 0,
             password: false,
         }
@@ -51,7 +56,21 @@ impl Assignment {
             Part::Name => self.feed_name(unit, &rules.keys[usize::from(self.key)].prefix),
             Part::Gap(n) => match unit {
                 b'=' | b':' => self.go(Part::Operator(0)),
-                b' ' | b'\t' | b'"' | b'\'' | b'`' | b']' | b'\\' if n < 6 => self.go(Part::Gap(n + 1)),
+                // `set token "…"`: not the quote that closes around the name.
+                b'"' | b'\'' | b'`' if self.spaced => {
+                    self.quote = unit;
+                    self.go(Part::Operator(0))
+                }
+                b'i' if self.spaced => self.go(Part::Is(1)),
+                b' ' | b'\t' | b'"' | b'\'' | b'`' | b']' | b'\\' if n < 6 => {
+                    self.spaced = matches!(unit, b' ' | b'\t');
+                    self.go(Part::Gap(n + 1))
+                }
+                _ => Step::Ended,
+            },
+            Part::Is(read) => match (read, unit) {
+                (1, b's') => self.go(Part::Is(2)),
+                (2, b' ' | b':') => self.go(Part::Operator(0)),
                 _ => Step::Ended,
             },
             Part::Operator(n) => self.feed_operator(unit, n),
@@ -80,8 +99,12 @@ impl Assignment {
         }
         self.password = name.starts_with(b"pass") || name.starts_with(b"pwd");
         match unit {
-            b'=' | b':' => self.go(Part::Operator(0)),
-            b' ' | b'\t' | b'"' | b'\'' | b'`' | b']' | b'\\' => self.go(Part::Gap(0)),
+            // `<password>…</password>`
+            b'=' | b':' | b'>' => self.go(Part::Operator(0)),
+            b' ' | b'\t' | b'"' | b'\'' | b'`' | b']' | b'\\' => {
+                self.spaced = matches!(unit, b' ' | b'\t');
+                self.go(Part::Gap(0))
+            }
             _ => Step::Ended,
         }
     }
@@ -128,7 +151,7 @@ impl Assignment {
                 value.iter().rposition(|b| !matches!(b, b'.' | b'!' | b'?' | b':')).map_or(0, |at| at + 1);
             value = &value[..end];
         }
-        let password = self.password && (quoted || random::entropy(value) > 2.2);
+        let password = self.password && (quoted || random::entropy(value) > 2.0);
         (!call && random::value(value, password)).then_some((0, value.len()))
     }
 

@@ -265,7 +265,11 @@ pub(super) fn has_password(url: &[u8]) -> bool {
         b"port",
         b"your",
     ];
-    let template = matches!(password[0], b'$' | b'%' | b'<' | b'{' | b'[')
+    // `%s`, `%(password)s`, `%PASSWORD%`, not what is percent-encoded.
+    let directive =
+        password[0] == b'%' && (password.len() <= 3 || password[1] == b'(' || password.ends_with(b"%"));
+    let template = directive
+        || matches!(password[0], b'$' | b'<' | b'{' | b'[')
         || lower.ends_with(b"}")
         || lower.ends_with(b">");
     let stars = password.iter().all(|b| *b == password[0]);

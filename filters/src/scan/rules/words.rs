@@ -39,14 +39,41 @@ impl Words {
     pub(super) fn context(&self, view: &View<'_>, at: usize) -> Context {
         let Some(automaton) = &self.automaton else { return Context::Silent };
         let before = view.before(at, CONTEXT);
-        let last =
-            automaton.find_iter(before).filter(|found| begins_word(before.as_bytes(), found.start())).last();
-        match last {
-            None => Context::Silent,
-            Some(found) if found.pattern().as_usize() < self.speak_for => Context::For,
-            Some(_) => Context::Against,
+        let text = before.as_bytes();
+        let field = field_start(text);
+        let mut said = Context::Silent;
+        for found in automaton.find_iter(before) {
+            let speaks_for = found.pattern().as_usize() < self.speak_for;
+            // What is said of another field does not count against this one.
+            let counts = speaks_for || found.start() >= field;
+            if counts && is_word_of(text, found.start(), found.end()) {
+                said = if speaks_for { Context::For } else { Context::Against };
+            }
+        }
+        said
+    }
+}
+
+/// Where the last field of a JSON object begins: `"id":7,"value":"`.
+fn field_start(text: &[u8]) -> usize {
+    for (at, byte) in text.iter().enumerate().rev().filter(|(_, byte)| **byte == b',') {
+        let next = text[at + 1..].iter().find(|b| !b.is_ascii_whitespace());
+        if matches!(next, Some(b'"' | b'\'')) && *byte == b',' {
+            return at;
         }
     }
+    0
+}
+
+/// Whether a word begins and, if it is short, ends here: `v` is not the beginning of `value`.
+fn is_word_of(text: &[u8], start: usize, end: usize) -> bool {
+    const SHORT: usize = 3;
+    let after = text.get(end).copied().unwrap_or(b' ');
+    let ends = end - start > SHORT
+        || !text[end - 1].is_ascii_alphabetic()
+        || !after.is_ascii_lowercase()
+        || after == b's';
+    ends && begins_word(text, start)
 }
 
 /// After no letter, or at the next word of `camelCase`.

@@ -1,0 +1,65 @@
+//! Payment cards among groups of digits.
+
+use super::{Case, Side, Verdict};
+use crate::scan::check::card;
+use crate::scan::number::Gap;
+use crate::scan::rules::{Context, Detector};
+use crate::scan::units::is_word;
+
+impl Case<'_> {
+    pub(super) fn card(&self) -> Option<Verdict> {
+        let first = self.first;
+        // A sign, not a hyphen: `[-4111111111111111]`, but not `blk_-4111111111111111`.
+        let signed =
+            first == 0 && matches!(self.number.before, [b'-', far, _] if !is_word(far) && far != b'-');
+        if self.number.plus || self.len(first) < 4 || self.left_of(Detector::Card) == Side::Joined && !signed
+        {
+            return None;
+        }
+        if self.len(first) >= 12 {
+            let digits = self.digits(first);
+            let valid = card::card(digits) && self.right(first) != Side::Joined && self.believable(digits);
+            return if valid { self.found(Detector::Card, first) } else { None };
+        }
+        let gap = self.gap(first + 1)?;
+        if self.len(first) != 4 || !matches!(gap, Gap::Space | Gap::Dash) {
+            return None;
+        }
+        let (mut last, mut best) = (first + 1, None);
+        while self.gap(last) == Some(gap) && last - first < 5 {
+            let digits = self.digits(last);
+            if digits.len() > 19 {
+                break;
+            }
+            let next = self.right(last);
+            let ends = next == Side::Free
+                || next == Side::Number && (digits.len() >= 15 || self.gap(last + 1) != Some(gap));
+            // The longest: nineteen digits often have a valid sixteen in them.
+            if ends && self.card_layout(last) && card::card(digits) {
+                best = Some(last);
+            }
+            last += 1;
+        }
+        best.filter(|_| self.context(Detector::Card) != Context::Against)
+            .and_then(|last| self.found(Detector::Card, last))
+    }
+
+    /// Groups as cards are embossed: fours with a shorter or longer last one, or 4-6-5, 4-6-4, 4-5-6.
+    fn card_layout(&self, last: usize) -> bool {
+        let fours = (self.first..last).all(|group| self.len(group) == 4) && self.len(last) <= 5;
+        let lens = [self.len(self.first), self.len(self.first + 1), self.len(self.first + 2)];
+        fours || last == self.first + 2 && matches!(lens, [4, 6, 5] | [4, 6, 4] | [4, 5, 6])
+    }
+
+    /// Whether bare digits that pass as a card are rather that than an identifier or barcode.
+    fn believable(&self, digits: &[u8]) -> bool {
+        match self.context(Detector::Card) {
+            Context::For => true,
+            Context::Against => false,
+            // EAN-13 barcodes begin with 4 as old Visa cards do; UATP shares its 1 with every timestamp.
+            Context::Silent => {
+                digits.len() != 13 && !card::is_doubtful(digits) && (digits[0] != b'1' || self.alone())
+            }
+        }
+    }
+}
