@@ -20,6 +20,7 @@ mod rules;
 mod spec;
 mod stream;
 mod sweep;
+mod treatment;
 mod trigger;
 mod units;
 
@@ -27,10 +28,11 @@ pub use action::{Action, Direction};
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};
-pub use pseudonym::PseudonymKey;
+pub use pseudonym::{LookAlike, PseudonymKey};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
 pub use spec::{Body, Detector, Examples, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};
+pub use treatment::{Demands, Treatment};
 
 #[cfg(test)]
 mod tests;

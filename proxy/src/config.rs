@@ -399,6 +399,41 @@ pub struct Guardrails {
     pub show_values: bool,
     /// Key of the pseudonyms (HMAC), per organisation derived from it.
     pub pseudonym_key: Option<Secret>,
+    /// Kinds whose pseudonyms look like their values.
+    pub look_alike: Arc<[tollgate_filters::scan::LookAlike]>,
+    /// What becomes of `user`, `metadata` and their like.
+    pub identifiers: tollgate_filters::scan::request::Identifiers,
+    /// What the client is told when a guard cannot do its work.
+    pub failed: GuardFailed,
+}
+
+#[derive(Debug, Clone)]
+pub struct GuardFailed {
+    pub code: FailedCode,
+    /// `None`: what could not be checked.
+    pub message: Option<String>,
+}
+
+/// Codes that may stand for a guard that failed.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FailedCode {
+    #[default]
+    GuardrailFailed,
+    UpstreamError,
+    Overloaded,
+    NoUpstream,
+}
+
+/// Actions that a shadow may stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shadowed {
+    Mask,
+    Pseudonymise,
+    Block,
 }
 
 #[derive(Debug, Clone)]
@@ -407,7 +442,10 @@ pub struct GuardrailOverride {
     pub kind: Option<String>,
     pub rule: Option<String>,
     pub direction: Option<tollgate_filters::scan::Direction>,
-    pub action: tollgate_filters::scan::Action,
+    /// Action and shadow; `None`: what a wider entry says.
+    pub action: Option<tollgate_filters::scan::Treatment>,
+    /// `None`: what a wider entry demands.
+    pub require: Option<Labels>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tollgate_filters::identity::Caller;
 use tollgate_filters::scan::injection;
-use tollgate_filters::scan::{Action, Direction, Policy, RuleError, RuleInfo, RuleSpec, Rules};
+use tollgate_filters::scan::request::{self, Identifiers};
+use tollgate_filters::scan::{
+    Action, Direction, Masker, Policy, PseudonymKey, RuleError, RuleInfo, RuleSpec, Rules, Treatment,
+};
+use tollgate_filters::verdict::{Code, Rejection};
 
-use crate::config::{GuardrailOverride, Guardrails, Selector};
+use crate::config::{FailedCode, GuardrailOverride, Guardrails, Selector};
 
 /// Sets of overrides that were resolved, kept; past this many, they are resolved anew each time.
 const MAX_RESOLVED: usize = 1024;
@@ -131,8 +135,45 @@ impl Guard {
         &self.version
     }
 
-    pub(crate) fn shows_values(&self) -> bool {
-        self.config.show_values
+    /// How requests are screened.
+    pub(crate) fn options(&self) -> request::Options {
+        request::Options { show_values: self.config.show_values, identifiers: self.config.identifiers }
+    }
+
+    /// The memory of a request of this organisation, with its key where something needs one.
+    pub(crate) fn masker(&self, policies: &Policies, organization: &str) -> Masker {
+        let needed =
+            policies.request.has(Action::Pseudonymise) || self.config.identifiers == Identifiers::Hash;
+        match self.config.pseudonym_key.as_ref().filter(|_| needed) {
+            Some(secret) => Masker::new()
+                .with_pseudonyms(PseudonymKey::derive(secret.expose().as_bytes(), organization))
+                .with_look_alikes(Arc::clone(&self.config.look_alike)),
+            None => Masker::new(),
+        }
+    }
+
+    /// How an id of this caller is written down: as the upstream gets it.
+    pub(crate) fn id(&self, organization: &str, id: String) -> String {
+        match (self.config.identifiers, &self.config.pseudonym_key) {
+            (Identifiers::Hash, Some(secret)) => {
+                PseudonymKey::derive(secret.expose().as_bytes(), organization).identifier(&id)
+            }
+            _ => id,
+        }
+    }
+
+    /// What the client is told of a guard that could not do its work. Other rejections stay what they are.
+    pub(crate) fn failed(&self, rejection: Rejection) -> Rejection {
+        if rejection.code != Code::GuardrailFailed {
+            return rejection;
+        }
+        let code = match self.config.failed.code {
+            FailedCode::GuardrailFailed => Code::GuardrailFailed,
+            FailedCode::UpstreamError => Code::UpstreamError,
+            FailedCode::Overloaded => Code::Overloaded,
+            FailedCode::NoUpstream => Code::NoUpstream,
+        };
+        Rejection::new(code, self.config.failed.message.clone().unwrap_or(rejection.message))
     }
 }
 
@@ -145,14 +186,17 @@ fn version(specs: &[RuleSpec], config: &Guardrails) -> String {
 fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
     let overrides: Vec<&GuardrailOverride> =
         matching.iter().map(|index| &config.overrides[usize::from(*index)]).collect();
-    let action = |rule: &RuleInfo, direction: Direction| -> Action {
+    let treatment = |rule: &RuleInfo, direction: Direction| -> Treatment {
         let applies = |entry: &&&GuardrailOverride| {
             entry.kind.as_deref().is_none_or(|kind| kind == &*rule.kind)
                 && entry.rule.as_deref().is_none_or(|id| id == &*rule.id)
                 && entry.direction.is_none_or(|wanted| wanted == direction)
         };
-        let last = overrides.iter().rev().find(applies);
-        last.map_or_else(|| config.profile.action(rule, direction), |entry| entry.action)
+        let widest = config.profile.treatment(rule, direction);
+        overrides
+            .iter()
+            .filter(applies)
+            .fold(widest, |wider, entry| wider.narrowed(entry.action.as_ref(), entry.require.as_ref()))
     };
     // Scored by text, not found by a rule: an override names its kind.
     let injection = overrides.iter().rev().find(|entry| {
@@ -160,10 +204,10 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
     });
     let policy = |direction: Direction| {
         let mut switches = config.profile.switches();
-        if let Some(entry) = injection {
-            switches.injection = switches.injection.with_action(entry.action);
+        if let Some(treatment) = injection.and_then(|entry| entry.action.as_ref()) {
+            switches.injection = switches.injection.with_action(treatment.action());
         }
-        Arc::new(rules.policy(direction, |rule| action(rule, direction), switches))
+        Arc::new(rules.policy_by(direction, |rule| treatment(rule, direction), switches))
     };
     let answer = policy(Direction::Answer);
     let lets_through = |action| matches!(action, Action::Log | Action::Shadow | Action::Pseudonymise);
@@ -176,6 +220,7 @@ mod tests {
     use tollgate_filters::scan::Profile;
 
     use super::*;
+    use crate::config::GuardFailed;
 
     fn guard(profile: &str) -> Guard {
         let config = Guardrails {
@@ -185,6 +230,9 @@ mod tests {
             max_hold_bytes: 320,
             show_values: false,
             pseudonym_key: None,
+            look_alike: Arc::default(),
+            identifiers: Identifiers::Pass,
+            failed: GuardFailed { code: FailedCode::default(), message: None },
         };
         Guard::build(&config).expect("compiles")
     }
@@ -206,7 +254,8 @@ mod tests {
             kind: Some(injection::KIND.to_owned()),
             rule: None,
             direction,
-            action: Action::Block,
+            action: Some(Treatment::new(Action::Block)),
+            require: None,
         };
         config.overrides = vec![entry(Some(Direction::Answer))];
         let answers_only = Guard::build(&config).expect("compiles");

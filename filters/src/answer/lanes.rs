@@ -40,6 +40,8 @@ pub(super) enum Inside {
     Text,
     /// JSON inside the string.
     Json,
+    /// Text that must not change.
+    Signed,
 }
 
 /// What became of a text.
@@ -86,7 +88,7 @@ enum Reader {
 impl Lanes {
     pub(super) fn new(guard: Option<Guard>, api: Api, max: usize, masker: Masker) -> Lanes {
         Lanes {
-            guard: guard.filter(|guard| !guard.policy.is_idle()),
+            guard: guard.filter(|guard| !guard.policy.is_idle() || masker.restores()),
             api,
             masker,
             open: Vec::new(),
@@ -186,7 +188,7 @@ impl Lanes {
     ) -> Result<Passed, Halt> {
         self.out.clear();
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
-        if end == End::Whole && inside == Inside::Text {
+        if end == End::Whole && inside == Inside::Text && !self.masker.restores() {
             let mut found = Vec::new();
             guard.rules.scan(&guard.policy, text, &mut found);
             if found.is_empty() {
@@ -194,9 +196,12 @@ impl Lanes {
             }
         }
         let location = location();
-        let scanner = || Scanner::new(&guard.rules, &guard.policy).at(&*location);
+        let scanner = || {
+            let scanner = Scanner::new(&guard.rules, &guard.policy).at(&*location);
+            if inside == Inside::Signed { scanner.keeping_stand_ins() } else { scanner }
+        };
         match inside {
-            Inside::Text => {
+            Inside::Text | Inside::Signed => {
                 let mut scanner = scanner();
                 pass(&scanner.push(text, &mut self.masker, &mut self.out))?;
                 pass(&scanner.finish(&mut self.masker, end, &mut self.out))?;
@@ -232,7 +237,9 @@ impl Reader {
         let location = key.location(api);
         let scanner = || Scanner::new(&guard.rules, &guard.policy).at(&*location);
         match (key.field, inside) {
-            (Field::Thinking, _) => Reader::Signed { scanner: scanner(), owed: String::new() },
+            (Field::Thinking, _) | (_, Inside::Signed) => {
+                Reader::Signed { scanner: scanner().keeping_stand_ins(), owed: String::new() }
+            }
             (_, Inside::Text) => Reader::Text(scanner()),
             (_, Inside::Json) => Reader::Json(Box::new(Arguments::new(scanner))),
         }

@@ -170,7 +170,8 @@ pub(super) fn pass_piece(core: &mut Core, data: &str, piece: &Piece, end: End) -
     let passed = match piece.kind {
         Kind::Raw => core.lanes.once(location, Inside::Json, end, literal)?,
         Kind::Arguments => core.lanes.once(location, Inside::Json, end, &inner(literal))?,
-        Kind::Text | Kind::Signed => core.lanes.once(location, Inside::Text, end, &inner(literal))?,
+        Kind::Signed => core.lanes.once(location, Inside::Signed, end, &inner(literal))?,
+        Kind::Text => core.lanes.once(location, Inside::Text, end, &inner(literal))?,
     };
     if passed == Passed::Same {
         return Ok(false);

@@ -31,6 +31,11 @@ pub struct Call {
     pub session: Option<String>,
     /// Every text to be scanned, in the order of the body.
     pub texts: Vec<Text>,
+    /// Spans of the ids in it, literals with their quotes: `user`, `safety_identifier`, `prompt_cache_key`, `session_id`, the
+    /// strings and numbers of `metadata`. They are never a reason to refuse.
+    pub ids: Vec<Range<usize>>,
+    /// The answer is to be JSON (`response_format`, `text.format`, `output_format`).
+    pub structured: bool,
     pub(super) spans: Spans,
     /// Largest of `n` and `best_of`: answers that are generated.
     pub(super) generated: u32,

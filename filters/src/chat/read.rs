@@ -27,6 +27,7 @@ pub(super) fn read(api: Api, body: &[u8], bounds: ReadBounds) -> Result<Call, Re
             walk,
             max_texts: bounds.max_texts,
             texts: Vec::new(),
+            ids: Vec::new(),
             media: Media::default(),
             stateful: false,
         };
@@ -136,6 +137,7 @@ struct Reader<'a> {
     walk: Walk<'a>,
     max_texts: usize,
     texts: Vec<Text>,
+    ids: Vec<std::ops::Range<usize>>,
     media: Media,
     stateful: bool,
 }
@@ -170,6 +172,8 @@ const BODY: &[&str] = &[
     "prompt_cache_key",
     "session_id",
     "metadata",
+    "user",
+    "safety_identifier",
 ];
 
 /// Scalars of the body on the way to a [`Call`].
@@ -182,6 +186,7 @@ struct Fields {
     best_of: Option<u64>,
     max_output: Option<u64>,
     tools: bool,
+    structured: bool,
     store: Option<bool>,
     cache_key: Option<String>,
     session: Option<String>,
@@ -246,7 +251,11 @@ impl<'a> Reader<'a> {
             }
             ("response_format", _)
             | ("text", Responses)
-            | ("output_format" | "output_config", Messages | CountTokens) => self.schema()?,
+            | ("output_format" | "output_config", Messages | CountTokens) => {
+                let start = self.walk.value_start();
+                self.schema()?;
+                fields.structured |= asks_for_json(&self.walk.text()[start..self.walk.at()]);
+            }
             ("previous_response_id", Responses) => {
                 self.stateful |= self.string("must be the id of a response, or null")?.is_some();
             }
@@ -258,9 +267,15 @@ impl<'a> Reader<'a> {
             }
             ("store", Chat | Responses) => fields.store = self.boolean("must be true or false")?,
             ("prompt_cache_key" | "session_id", _) => {
+                let start = self.walk.value_start();
                 if let Some(key) = self.name("must be a string")? {
                     fields.cache_key.get_or_insert(key);
                 }
+                self.id(start)?;
+            }
+            ("user" | "safety_identifier", _) => {
+                let value = self.walk.value()?;
+                self.ids_of(value)?;
             }
             ("metadata", _) => {
                 if let Some(session) = self.metadata()? {
@@ -307,6 +322,8 @@ impl<'a> Reader<'a> {
             store: fields.store,
             session: fields.cache_key.or(fields.session),
             texts: std::mem::take(&mut self.texts),
+            ids: std::mem::take(&mut self.ids),
+            structured: fields.structured,
             spans: fields.spans,
             generated: u32::try_from(generated).unwrap_or(u32::MAX),
             media: self.media,
@@ -351,6 +368,14 @@ impl<'a> Reader<'a> {
         self.texts.push(text);
         Ok(())
     }
+}
+
+/// Whether an answer format is one of JSON: `json_object` or `json_schema`, wherever the surface writes the word.
+fn asks_for_json(format: &str) -> bool {
+    let format = format.as_bytes();
+    [&b"\"json_object\""[..], b"\"json_schema\""]
+        .iter()
+        .any(|word| memchr::memmem::find(format, word).is_some())
 }
 
 /// `expected` begins with `must be`.

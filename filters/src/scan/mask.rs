@@ -6,7 +6,7 @@ use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 
 use super::pseudonym::StandIns;
-use super::{Action, Direction, Found, PseudonymKey};
+use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
 /// What the replaced value was written as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Finding {
     pub rule: Arc<str>,
     pub kind: Arc<str>,
     pub action: Action,
+    /// What would have been done, where the action is [`Action::Shadow`].
+    pub would: Option<Action>,
     pub count: u32,
 }
 
@@ -44,6 +46,7 @@ pub struct Masker {
     findings: Vec<Finding>,
     quiet: bool,
     key: Option<PseudonymKey>,
+    look_alikes: Arc<[LookAlike]>,
     stand_ins: Arc<StandIns>,
 }
 
@@ -59,6 +62,28 @@ impl Masker {
         self
     }
 
+    /// Kinds whose pseudonyms look like their values.
+    #[must_use]
+    pub fn with_look_alikes(mut self, kinds: Arc<[LookAlike]>) -> Masker {
+        self.look_alikes = kinds;
+        self
+    }
+
+    /// The key of the caller's organisation, where there is one.
+    pub fn key(&self) -> Option<&PseudonymKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether pseudonyms were made: then answers have to be read for them.
+    pub fn restores(&self) -> bool {
+        !self.stand_ins.is_empty()
+    }
+
+    /// A text of the answer with stand-ins in the place of what was put back: what the client read, the audit trail may not.
+    pub fn hide_restored(&self, text: &str) -> String {
+        if self.restores() { self.stand_ins.hide(text) } else { text.to_owned() }
+    }
+
     /// The pseudonyms made so far, to be swapped back.
     pub(super) fn stand_ins(&self) -> Option<&Arc<StandIns>> {
         (!self.stand_ins.is_empty()).then_some(&self.stand_ins)
@@ -71,7 +96,8 @@ impl Masker {
         }
         let canonical = canonical(found, value);
         if let (Action::Pseudonymise, Some(key)) = (found.action, &self.key) {
-            return Arc::make_mut(&mut self.stand_ins).make(key, &found.kind, &canonical, value);
+            let stand_ins = Arc::make_mut(&mut self.stand_ins);
+            return stand_ins.make(key, &self.look_alikes, &found.kind, &canonical, value);
         }
         let key = (found.kind.clone(), canonical);
         let next = self.per_kind.entry(found.kind.clone()).or_insert(0);
@@ -98,6 +124,7 @@ impl Masker {
             rule: found.rule_id.clone(),
             kind: found.kind.clone(),
             action: found.action,
+            would: found.would.filter(|_| found.action == Action::Shadow),
             count: 1,
         });
     }
@@ -114,7 +141,8 @@ impl Masker {
         let here = |f: &Finding| f.direction == finding.direction && f.location == finding.location;
         let first = self.findings.iter().position(here).unwrap_or(self.findings.len());
         let len = self.findings[first..].iter().take_while(|f| here(f)).count();
-        let order = |f: &Finding| f.rule.cmp(&finding.rule).then(f.action.cmp(&finding.action));
+        let order =
+            |f: &Finding| (&f.rule, f.action, f.would).cmp(&(&finding.rule, finding.action, finding.would));
         match self.findings[first..first + len].binary_search_by(order) {
             Ok(at) => self.findings[first + at].count = self.findings[first + at].count.saturating_add(1),
             Err(at) => self.findings.insert(first + at, finding),

@@ -2,7 +2,7 @@
 
 use super::injection::InjectionPolicy;
 use super::trigger::Watch;
-use super::{Action, Direction, Exemption, RuleId};
+use super::{Action, Demands, Direction, Exemption, RuleId, RuleInfo, Rules, Treatment};
 
 /// The parts of a profile that are not an action per rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +43,35 @@ pub(super) struct Reach {
 pub struct Policy {
     direction: Direction,
     actions: Vec<Action>,
+    /// What a shadow stands for, of the rules whose action that is.
+    shadows: Vec<(RuleId, Action)>,
+    /// Labels that findings demand, by rule.
+    demands: Vec<(RuleId, Demands)>,
     switches: Switches,
     idle: bool,
     pub(super) reach: Reach,
+}
+
+impl Rules {
+    /// Resolves treatments for one direction. Labels are demanded by requests only: an answer has its target already.
+    pub fn policy_by(
+        &self,
+        direction: Direction,
+        treatment_of: impl Fn(&RuleInfo) -> Treatment,
+        switches: Switches,
+    ) -> Policy {
+        let mut policy = self.policy(direction, |rule| treatment_of(rule).action(), switches);
+        for (id, rule) in self.infos() {
+            let treatment = treatment_of(rule);
+            if let Some(would) = treatment.would() {
+                policy.shadows.push((id, would));
+            }
+            if direction == Direction::Request && !treatment.require().is_empty() {
+                policy.demands.push((id, treatment.require().clone()));
+            }
+        }
+        policy
+    }
 }
 
 impl Policy {
@@ -56,7 +82,7 @@ impl Policy {
         reach: Reach,
     ) -> Policy {
         let idle = actions.iter().all(|action| *action == Action::Off);
-        Policy { direction, actions, switches, idle, reach }
+        Policy { direction, actions, shadows: Vec::new(), demands: Vec::new(), switches, idle, reach }
     }
 
     pub(super) fn looks_for(&self, rule: RuleId) -> bool {
@@ -70,6 +96,22 @@ impl Policy {
     /// What is done about `rule`.
     pub fn action(&self, rule: RuleId) -> Action {
         self.actions.get(rule.index()).copied().unwrap_or(Action::Off)
+    }
+
+    /// What would be done about `rule` if its action were not [`Action::Shadow`].
+    pub fn would(&self, rule: RuleId) -> Option<Action> {
+        let shadow = self.shadows.iter().find(|(id, _)| *id == rule).map(|(_, would)| *would);
+        shadow.or_else(|| (self.action(rule) == Action::Shadow).then_some(Action::Mask))
+    }
+
+    /// Labels that a finding of `rule` demands.
+    pub fn demands(&self, rule: RuleId) -> Option<&Demands> {
+        self.demands.iter().find(|(id, _)| *id == rule).map(|(_, demands)| demands)
+    }
+
+    /// Whether some rule's action is this one.
+    pub fn has(&self, action: Action) -> bool {
+        self.actions.contains(&action)
     }
 
     /// Whether every rule is off: nothing needs to be scanned.

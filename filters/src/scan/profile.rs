@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::injection::InjectionPolicy;
-use super::{Action, Direction, RuleInfo, Switches};
+use super::{Action, Direction, RuleInfo, Switches, Treatment};
 
 /// What is left alone although it has the form of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -32,9 +32,9 @@ pub struct Profile {
     #[serde(default)]
     pub about: String,
     /// Action per kind in requests; the key `*` is for every kind not named.
-    pub request: BTreeMap<String, Action>,
+    pub request: BTreeMap<String, Treatment>,
     /// Action per kind in answers.
-    pub answer: BTreeMap<String, Action>,
+    pub answer: BTreeMap<String, Treatment>,
     /// Actions of single rules, stronger than their kind's.
     #[serde(default)]
     pub rules: BTreeMap<String, RuleActions>,
@@ -50,13 +50,13 @@ pub struct Profile {
 }
 
 /// Actions of one rule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleActions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Action>,
+    pub request: Option<Treatment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Action>,
+    pub answer: Option<Treatment>,
 }
 
 const BUILTIN: [(&str, &str); 3] = [
@@ -81,15 +81,14 @@ impl Profile {
     }
 
     /// What is done about `rule` in `direction`: the rule's own entry, else its kind's, else that of `*`, else nothing.
-    pub fn action(&self, rule: &RuleInfo, direction: Direction) -> Action {
+    pub fn treatment(&self, rule: &RuleInfo, direction: Direction) -> Treatment {
         let own = self.rules.get(&*rule.id);
         let (own, kinds) = match direction {
-            Direction::Request => (own.and_then(|r| r.request), &self.request),
-            Direction::Answer => (own.and_then(|r| r.answer), &self.answer),
+            Direction::Request => (own.and_then(|r| r.request.as_ref()), &self.request),
+            Direction::Answer => (own.and_then(|r| r.answer.as_ref()), &self.answer),
         };
-        own.or_else(|| kinds.get(&*rule.kind).copied())
-            .or_else(|| kinds.get("*").copied())
-            .unwrap_or(Action::Off)
+        let found = own.or_else(|| kinds.get(&*rule.kind)).or_else(|| kinds.get("*"));
+        found.cloned().unwrap_or_else(|| Treatment::new(Action::Off))
     }
 
     pub fn switches(&self) -> Switches {

@@ -2,12 +2,20 @@
 //!
 //! The same value has the same stand-in in every message, turn and replica that shares the key: fifty bits of HMAC-SHA-256
 //! (RFC 2104) in base32 (RFC 4648 section 6, lower case). The mapping back lives only in the request that made it.
+//!
+//! A look-alike, where one is asked for, has the form of the value and less room: see [`LookAlike`].
+
+mod restore;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
+
+use super::mask::fold;
+pub(super) use restore::{Part, Restorer};
 
 /// Key of an organisation's pseudonyms.
 #[derive(Clone)]
@@ -17,6 +25,16 @@ impl PseudonymKey {
     /// The key of `organization`, derived from the configured secret.
     pub fn derive(secret: &[u8], organization: &str) -> PseudonymKey {
         PseudonymKey(mac(secret, &[b"tollgate pseudonyms", organization.as_bytes()]))
+    }
+
+    /// A keyed hash of an id (`user`, a value of `metadata`): 130 bits, the same for the same id of the organisation.
+    pub fn identifier(&self, value: &str) -> String {
+        format!("id-{}", base32(&mac(&self.0, &[b"identifier", value.as_bytes()]), 26))
+    }
+
+    /// The same for an id that is a number, and stays one.
+    pub fn identifier_number(&self, value: &str) -> String {
+        (bits(&mac(&self.0, &[b"identifier", value.as_bytes()])) % 1_000_000_000_000_000).to_string()
     }
 }
 
@@ -41,144 +59,282 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// A kind whose stand-ins look like its values.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LookAlike {
+    /// `4000 00` and nine keyed digits with their Luhn digit, a range that card networks' test systems use: 29.9 bits.
+    CreditCard,
+    /// A number of the North American Numbering Plan in 555-0100 to 555-0199, which are set aside for fiction: 71,200 of them,
+    /// 16.1 bits.
+    Phone,
+}
+
+impl LookAlike {
+    fn of(kind: &str) -> Option<LookAlike> {
+        match kind {
+            "credit_card" => Some(LookAlike::CreditCard),
+            "phone" => Some(LookAlike::Phone),
+            _ => None,
+        }
+    }
+}
+
 /// Characters of a stand-in that tell it from others: 50 bits.
 const TAG: usize = 10;
-/// Longest stand-in that is looked for: of the longest name of a kind, with brackets.
-const MAX_STAND_IN: usize = 80;
 
-/// The stand-ins of one request, lower case, and what they stand for.
+/// The stand-ins of one request as a model may write them, folded, and what they stand for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StandIns {
-    originals: BTreeMap<String, String>,
+    written: BTreeMap<String, Entry>,
+    /// What was sent for each original.
+    shown: BTreeMap<Arc<str>, String>,
+    /// ASCII characters that some of them begin with, one bit each.
+    first: u128,
+    /// Of the longest, in bytes.
+    longest: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    original: Arc<str>,
+    /// Digits on either side would make another number of it.
+    number: bool,
 }
 
 impl StandIns {
     pub(super) fn is_empty(&self) -> bool {
-        self.originals.is_empty()
+        self.written.is_empty()
     }
 
     /// The stand-in of a value: made now, or the same as before.
-    pub(super) fn make(&mut self, key: &PseudonymKey, kind: &str, canonical: &str, value: &str) -> String {
-        // Another value of this request with the same tag takes the next: none collide within a request.
-        for attempt in 0_u8..=u8::MAX {
-            let tag = base32(mac(&key.0, &[kind.as_bytes(), canonical.as_bytes(), &[attempt]]));
-            let (shown, bare) = match kind {
-                "email" => (format!("u-{tag}@pseudonym.invalid"), None),
-                _ => {
-                    let bare = format!("{}-{tag}", kind.to_uppercase());
-                    (format!("[{bare}]"), Some(bare))
-                }
+    pub(super) fn make(
+        &mut self,
+        key: &PseudonymKey,
+        look_alikes: &[LookAlike],
+        kind: &str,
+        canonical: &str,
+        value: &str,
+    ) -> String {
+        let look_alike = LookAlike::of(kind).filter(|like| look_alikes.contains(like));
+        // Another value of this request with the same stand-in takes the next: none collide within a request. Look-alikes can
+        // run out, stand-ins with a tag cannot.
+        for attempt in 0_u16.. {
+            let mac = mac(&key.0, &[kind.as_bytes(), canonical.as_bytes(), &attempt.to_be_bytes()]);
+            let (shown, forms) = match look_alike.filter(|_| attempt < 256) {
+                Some(LookAlike::CreditCard) => card(bits(&mac), value),
+                Some(LookAlike::Phone) => phone(bits(&mac), value),
+                None => tagged(&mac, kind),
             };
-            let known = self.originals.entry(shown.to_lowercase()).or_insert_with(|| value.to_owned());
-            if super::mask::fold(known) != super::mask::fold(value) {
+            if self.known(&forms[0]).is_some_and(|known| fold(known) != fold(value)) {
                 continue;
             }
-            if let Some(bare) = bare {
-                self.originals.insert(bare.to_lowercase(), value.to_owned());
+            let number = look_alike.is_some() && attempt < 256;
+            let original: Arc<str> = value.into();
+            self.shown.entry(original.clone()).or_insert_with(|| shown.clone());
+            for form in forms {
+                self.first |= form.bytes().next().map_or(0, |byte| 1 << (byte & 0x7f));
+                self.longest = self.longest.max(form.len());
+                self.written.entry(form).or_insert_with(|| Entry { original: original.clone(), number });
             }
             return shown;
         }
-        unreachable!("256 tags of fifty bits collide with no request's values")
+        unreachable!("tags of fifty bits do not collide 65,280 times")
     }
 
-    fn begin(&self, lower: &str) -> Match<'_> {
-        use std::ops::Bound::{Included, Unbounded};
-        match self.originals.range::<str, _>((Included(lower), Unbounded)).next() {
-            Some((stand_in, original)) if stand_in == lower => Match::Whole(original),
-            Some((stand_in, _)) if stand_in.starts_with(lower) => Match::Beginning,
-            _ => Match::None,
+    /// A text into which originals were put back, with their stand-ins again; of one that was cut in an original, without its
+    /// beginning.
+    pub(super) fn hide(&self, text: &str) -> String {
+        // Shorter ends are nobody's, and every text has some.
+        const SHORTEST_END: usize = 4;
+        let originals = self.shown.keys().map(|original| original.as_bytes());
+        let finder = aho_corasick::AhoCorasick::builder()
+            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
+            .build(originals);
+        let Ok(finder) = finder else { return String::new() };
+        let stand_ins: Vec<&String> = self.shown.values().collect();
+        let mut hidden = finder.replace_all(text, &stand_ins);
+        let longest = self.shown.keys().map(|original| original.len()).max().unwrap_or_default();
+        let ends = (SHORTEST_END..longest.min(hidden.len() + 1)).rev().filter_map(|len| {
+            let at = hidden.len() - len;
+            Some((at, hidden.get(at..)?))
+        });
+        let cut = ends.into_iter().find(|(_, end)| {
+            use std::ops::Bound::{Included, Unbounded};
+            let next = self.shown.range::<str, _>((Included(*end), Unbounded)).next();
+            next.is_some_and(|(original, _)| original.starts_with(end))
+        });
+        if let Some((at, _)) = cut {
+            hidden.truncate(at);
+            hidden.push('…');
         }
+        hidden
     }
 
-    fn may_begin(&self, c: char) -> bool {
-        let mut lower = [0; 4];
-        c.is_ascii() && self.begin(c.to_ascii_lowercase().encode_utf8(&mut lower)) != Match::None
+    fn known(&self, form: &str) -> Option<&str> {
+        self.written.get(form).map(|entry| &*entry.original)
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Match<'a> {
-    Whole(&'a str),
-    Beginning,
-    None,
+/// With brackets, and without: a model may drop them.
+fn tagged(mac: &[u8; 32], kind: &str) -> (String, Vec<String>) {
+    let tag = base32(mac, TAG);
+    if kind == "email" {
+        let shown = format!("u-{tag}@pseudonym.invalid");
+        return (shown.clone(), vec![shown]);
+    }
+    let bare = format!("{}-{tag}", kind.to_uppercase());
+    let form = restore::folded(&bare);
+    (format!("[{bare}]"), vec![form.clone(), format!("[{form}]")])
 }
 
-fn base32(bytes: [u8; 32]) -> String {
-    let bits = bytes[..8].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+fn card(bits: u64, value: &str) -> (String, Vec<String>) {
+    let fifteen = format!("400000{:09}", bits % 1_000_000_000);
+    let digits = (b'0'..=b'9').map(|last| format!("{fifteen}{}", char::from(last)));
+    let digits = digits.into_iter().find(|digits| super::check::luhn(digits.as_bytes())).unwrap_or_default();
+    let grouped = |with: &str| {
+        let groups: Vec<&str> = (0..4).filter_map(|group| digits.get(4 * group..4 * group + 4)).collect();
+        groups.join(with)
+    };
+    let shown = match value {
+        value if value.contains('-') => grouped("-"),
+        value if value.contains(' ') => grouped(" "),
+        _ => digits.clone(),
+    };
+    (shown, vec![digits.clone(), grouped(" "), grouped("-")])
+}
+
+fn phone(bits: u64, value: &str) -> (String, Vec<String>) {
+    // Area codes [2-9][0-8][0-9] but N11: 47 CFR 52.101.
+    let (line, area) = (bits % 100, bits / 100 % 712);
+    let (first, rest) = (2 + area / 89, area % 89);
+    let rest = if rest < 11 { rest } else { rest + 1 };
+    let (area, last) = (format!("{first}{rest:02}"), format!("01{line:02}"));
+    let shown = match value {
+        value if value.starts_with('+') => format!("+1-{area}-555-{last}"),
+        value if value.contains('(') => format!("({area}) 555-{last}"),
+        value if value.bytes().all(|byte| byte.is_ascii_digit()) => format!("{area}555{last}"),
+        _ => format!("{area}-555-{last}"),
+    };
+    let national = [
+        format!("{area}555{last}"),
+        format!("{area}-555-{last}"),
+        format!("({area}) 555-{last}"),
+        format!("({area})555-{last}"),
+        format!("{area} 555 {last}"),
+        format!("{area}.555.{last}"),
+        format!("{area} 555-{last}"),
+    ];
+    let abroad = |form: &String| ["+1", "+1 ", "+1-", "1-", "1 "].map(|code| format!("{code}{form}"));
+    let mut forms = national.to_vec();
+    forms.extend(national.iter().flat_map(abroad));
+    (shown, forms)
+}
+
+fn bits(mac: &[u8; 32]) -> u64 {
+    mac[..8].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte))
+}
+
+fn base32(bytes: &[u8; 32], len: usize) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    (0..TAG).map(|i| char::from(ALPHABET[(bits >> (59 - 5 * i) & 31) as usize])).collect()
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+    let character = |i: usize| (0..5).fold(0, |value, b| value << 1 | usize::from(bit(5 * i + b)));
+    (0..len).map(|i| char::from(ALPHABET[character(i)])).collect()
 }
 
-/// A part of an answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
-    Plain(&'a str),
-    /// What a stand-in stood for.
-    Original(&'a str),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Finds stand-ins in a text that arrives in pieces, whatever their case.
-#[derive(Debug, Default)]
-pub(super) struct Restorer {
-    /// What may be the beginning of a stand-in.
-    pending: String,
-}
-
-impl Restorer {
-    pub(super) fn held(&self) -> usize {
-        self.pending.len()
+    fn key() -> PseudonymKey {
+        PseudonymKey::derive(b"a secret of some length", "acme")
     }
 
-    /// Splits a piece; false from `take` stops.
-    pub(super) fn feed(&mut self, text: &str, stand_ins: &StandIns, mut take: impl FnMut(Part<'_>) -> bool) {
-        let mut plain = 0;
-        for (at, c) in text.char_indices() {
-            if self.pending.is_empty() && !stand_ins.may_begin(c) {
-                continue;
-            }
-            if self.pending.is_empty() && plain < at && !take(Part::Plain(&text[plain..at])) {
-                return;
-            }
-            self.pending.push(c);
-            plain = at + c.len_utf8();
-            if !self.reduce(stand_ins, &mut take) {
-                return;
-            }
+    #[test]
+    fn tags_have_fifty_bits_and_the_published_form() {
+        let mut stand_ins = StandIns::default();
+        let mail = stand_ins.make(&key(), &[], "email", "a@b.com", "a@b.com");
+        let tag =
+            mail.strip_prefix("u-").and_then(|rest| rest.strip_suffix("@pseudonym.invalid")).expect("form");
+        assert_eq!(tag.len(), 10);
+        assert!(tag.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)), "{tag}");
+        let phone = stand_ins.make(&key(), &[], "phone", "2125550123", "212-555-0123");
+        assert!(phone.starts_with("[PHONE-") && phone.ends_with(']') && phone.len() == 18, "{phone}");
+        // RFC 4648 section 10 over the first five bytes of "foobar".
+        let mut bytes = [0; 32];
+        bytes[..5].copy_from_slice(b"fooba");
+        assert_eq!(base32(&bytes, 8), "mzxw6ytb");
+    }
+
+    #[test]
+    fn look_alikes_pass_as_what_they_look_like() {
+        let mut stand_ins = StandIns::default();
+        for n in 0..200 {
+            let value = format!("41111111{n:08}");
+            let card = stand_ins.make(&key(), &[LookAlike::CreditCard], "credit_card", &value, &value);
+            assert!(card.starts_with("400000") && card.len() == 16, "{card}");
+            assert!(super::super::check::luhn(card.as_bytes()), "{card}");
+            let value = format!("(415) 222-{n:04}");
+            let phone = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &fold(&value), &value);
+            let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+            assert!(phone.starts_with('(') && super::super::check::nanp(digits.as_bytes()), "{phone}");
+            assert_eq!(&digits[3..8], "55501", "{phone}");
         }
-        if plain < text.len() {
-            take(Part::Plain(&text[plain..]));
+        let spaced =
+            stand_ins.make(&key(), &[LookAlike::CreditCard], "credit_card", "x", "4111 1111 1111 1111");
+        assert_eq!(spaced.matches(' ').count(), 3, "{spaced}");
+    }
+
+    /// 5,000 of 71,200: about 175 pairs would collide by chance.
+    #[test]
+    fn no_two_values_of_a_request_share_a_look_alike() {
+        let mut stand_ins = StandIns::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for n in 0..5_000 {
+            let value = format!("{}", 4_152_220_000_u64 + n);
+            let phone = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value);
+            assert!(seen.insert(phone.clone()), "{phone} twice");
+            assert_eq!(stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value), phone);
         }
     }
 
-    /// The text is over: what was pending is no stand-in.
-    pub(super) fn finish(&mut self, mut take: impl FnMut(Part<'_>) -> bool) {
-        let pending = std::mem::take(&mut self.pending);
-        if !pending.is_empty() {
-            take(Part::Plain(&pending));
+    #[test]
+    fn what_was_restored_can_be_hidden_again() {
+        let mut stand_ins = StandIns::default();
+        let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", "al@corp.com");
+        let other = stand_ins.make(&key(), &[], "email", "al@corp.com.au", "al@corp.com.au");
+        let table = [
+            ("To al@corp.com, al@corp.com.au!", format!("To {mail}, {other}!")),
+            ("Nothing here", "Nothing here".to_owned()),
+            ("To al@corp.co", "To …".to_owned()),
+            ("To al@", "To al@".to_owned()),
+            ("é al@corp.com.a", format!("é {mail}.a")),
+        ];
+        for (text, want) in table {
+            assert_eq!(stand_ins.hide(text), want);
         }
     }
 
-    /// Lets go of what cannot be the beginning of a stand-in any more.
-    fn reduce(&mut self, stand_ins: &StandIns, take: &mut impl FnMut(Part<'_>) -> bool) -> bool {
-        while !self.pending.is_empty() {
-            let lower = self.pending.to_ascii_lowercase();
-            match stand_ins.begin(&lower) {
-                Match::Whole(original) => {
-                    self.pending.clear();
-                    return take(Part::Original(original));
-                }
-                Match::Beginning if lower.len() <= MAX_STAND_IN => return true,
-                _ => {
-                    let first = self.pending.chars().next().map_or(0, char::len_utf8);
-                    let rest = self.pending.split_off(first);
-                    let go_on = take(Part::Plain(&self.pending));
-                    self.pending = rest;
-                    if !go_on {
-                        return false;
-                    }
-                }
-            }
-        }
-        true
+    #[test]
+    fn hashed_ids_are_stable_keyed_and_of_their_type() {
+        let id = key().identifier("alice@corp.com");
+        assert_eq!(id, key().identifier("alice@corp.com"));
+        assert_ne!(
+            id,
+            PseudonymKey::derive(b"a secret of some length", "globex").identifier("alice@corp.com")
+        );
+        assert!(id.starts_with("id-") && id.len() == 29, "{id}");
+        assert!(key().identifier_number("17").parse::<u64>().is_ok());
     }
 }

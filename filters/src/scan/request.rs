@@ -8,6 +8,7 @@
 //! masked, so that one mistake, sent again as history, does not end a conversation for good.
 
 mod audit;
+mod ids;
 mod nested;
 mod refusal;
 
@@ -15,10 +16,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use audit::texts_for_audit;
+pub use ids::Identifiers;
 
 use self::refusal::Refusal;
 use super::injection::{self, Scratch};
-use super::{Action, Direction, Finding, Found, Masker, Policy, Rules, Shape};
+use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
 use crate::json::{self, Edits, OffsetMap};
 use crate::verdict::{Code, Rejection};
@@ -28,6 +30,8 @@ use crate::verdict::{Code, Rejection};
 pub struct Options {
     /// Show found values in the details of a refusal.
     pub show_values: bool,
+    /// What becomes of ids.
+    pub identifiers: Identifiers,
 }
 
 /// What screening decided.
@@ -37,6 +41,10 @@ pub struct Screened {
     pub edits: Edits,
     /// Why the request is refused, if it is.
     pub rejection: Option<Rejection>,
+    /// Labels that findings demand of every target the request goes to.
+    pub require: Demands,
+    /// Labels that findings would demand if their rules were not in shadow.
+    pub would_require: Demands,
     /// Bytes of decoded text that were scanned.
     pub scanned: usize,
     /// Values that pass on but are kept out of the audit trail: those that are only logged, and those in texts that must reach
@@ -75,7 +83,7 @@ pub fn screen(
     options: Options,
 ) -> Screened {
     let idle = policy.is_idle() && policy.switches().injection.is_off();
-    if idle || call.texts.is_empty() {
+    if (idle || call.texts.is_empty()) && options.identifiers == Identifiers::Pass {
         return Screened::default();
     }
     let Ok(text) = std::str::from_utf8(body) else { return Screened::failed() };
@@ -87,16 +95,24 @@ pub fn screen(
         found: Vec::new(),
         scratch: Scratch::default(),
         refusal: Refusal::new(options.show_values),
+        contradiction: None,
         done: Screened::default(),
     };
+    if options.identifiers == Identifiers::Hash {
+        let Some(key) = screening.masker.key() else { return Screened::failed() };
+        if ids::hash(&call.ids, text, key, &mut screening.done.edits).is_none() {
+            return Screened::failed();
+        }
+    }
     let mut locator = call.locator(body);
-    for text in &call.texts {
+    let texts = if idle { &[][..] } else { &call.texts };
+    for text in texts {
         if screening.text(text, &mut locator).is_none() {
             return Screened::failed();
         }
     }
-    let Screening { refusal, mut done, .. } = screening;
-    done.rejection = refusal.into_rejection();
+    let Screening { refusal, contradiction, mut done, .. } = screening;
+    done.rejection = refusal.into_rejection().or(contradiction);
     done
 }
 
@@ -116,6 +132,8 @@ struct Screening<'a> {
     found: Vec<Found>,
     scratch: Scratch,
     refusal: Refusal,
+    /// Two findings demand what no target can be.
+    contradiction: Option<Rejection>,
     done: Screened,
 }
 
@@ -177,6 +195,7 @@ impl Screening<'_> {
                 rule: signal.clone(),
                 kind: injection::KIND.into(),
                 action,
+                would: (action == Action::Shadow && text.current).then_some(Action::Block),
                 count: 1,
             });
         }
@@ -187,7 +206,36 @@ impl Screening<'_> {
         }
     }
 
+    /// Notes what labels a finding demands.
+    fn demand(&mut self, found: &Found) {
+        let Some(demands) = self.policy.demands(found.rule) else { return };
+        if found.action == Action::Shadow {
+            self.done.would_require.extend(demands.iter().map(|(name, value)| (name.clone(), value.clone())));
+            return;
+        }
+        for (name, value) in demands {
+            let known = self.done.require.entry(name.clone()).or_insert_with(|| value.clone());
+            if known != value && self.contradiction.is_none() {
+                let message = format!(
+                    "What this request holds may only go to an upstream that is both {name}={known} and {name}={value}, which none can \
+                     be. Send the parts in requests of their own."
+                );
+                self.contradiction = Some(Rejection::new(Code::NoUpstream, message));
+            }
+        }
+    }
+
     fn finding(&mut self, text: &Text, place: &mut Place<'_>, found: &mut Found, value: &str, cuts: &[Cut]) {
+        self.demand(found);
+        if found.action == Action::Shadow {
+            // As it would have been here: what is blocked when it is new is masked in history.
+            found.would = match (found.would.map(|would| fate(text, would)), found.would) {
+                (Some(Fate::Refused), _) => Some(Action::Block),
+                (Some(Fate::Replaced), Some(Action::Pseudonymise)) => Some(Action::Pseudonymise),
+                (Some(Fate::Replaced), _) => Some(Action::Mask),
+                _ => None,
+            };
+        }
         let fate = fate(text, found.action);
         found.action = match (fate, found.action) {
             (Fate::Passes, action) if action.acts() => Action::Log,

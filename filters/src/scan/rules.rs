@@ -59,6 +59,8 @@ pub struct Found {
     pub rule_id: Arc<str>,
     pub kind: Arc<str>,
     pub action: Action,
+    /// What would have been done, where the action is [`Action::Shadow`].
+    pub would: Option<Action>,
     pub direction: Direction,
     /// Raw bytes of the text.
     pub span: Range<usize>,
@@ -198,7 +200,7 @@ impl Rules {
 
     /// The policy of a profile as it stands.
     pub fn policy_of(&self, profile: &Profile, direction: Direction) -> Policy {
-        self.policy(direction, |rule| profile.action(rule, direction), profile.switches())
+        self.policy_by(direction, |rule| profile.treatment(rule, direction), profile.switches())
     }
 
     /// Appends the findings in `text` to `found`, leftmost first, none overlapping another.
@@ -273,6 +275,7 @@ impl Rules {
             rule_id: info.id.clone(),
             kind: info.kind.clone(),
             action: policy.action(rule),
+            would: policy.would(rule),
             direction: policy.direction(),
             span,
             identity,

@@ -48,6 +48,7 @@ pub struct Scanner {
     shape: Shape,
     sweep: Sweep,
     restorer: Restorer,
+    restores: bool,
     window: String,
     base: usize,
     sent: usize,
@@ -65,6 +66,7 @@ impl Scanner {
             shape: Shape::Text,
             sweep: Sweep::new(rules, policy),
             restorer: Restorer::default(),
+            restores: true,
             window: String::new(),
             base: 0,
             sent: 0,
@@ -87,6 +89,13 @@ impl Scanner {
         self
     }
 
+    /// Leaves stand-ins as they are: for texts that nothing may change. They are no findings there either.
+    #[must_use]
+    pub fn keeping_stand_ins(mut self) -> Scanner {
+        self.restores = false;
+        self
+    }
+
     /// Takes the next piece; appends to `out` what may leave now. Pseudonyms of the masker's request are swapped back.
     pub fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         let Some(stand_ins) = masker.stand_ins().cloned() else { return self.scan(text, masker, out) };
@@ -98,8 +107,13 @@ impl Scanner {
 
     /// The text is over: appends the rest. The scanner is then as new, unless it has blocked.
     pub fn finish(&mut self, masker: &mut Masker, end: End, out: &mut String) -> Flow {
-        let mut restorer = std::mem::take(&mut self.restorer);
-        restorer.finish(|part| self.take(&part, masker, out) == Flow::Pass);
+        if self.restorer.held() > 0
+            && let Some(stand_ins) = masker.stand_ins().cloned()
+        {
+            let mut restorer = std::mem::take(&mut self.restorer);
+            restorer.finish(&stand_ins, |part| self.take(&part, masker, out) == Flow::Pass);
+        }
+        self.restorer = Restorer::default();
         self.end(masker, end, out);
         self.flow()
     }
@@ -107,11 +121,11 @@ impl Scanner {
     fn take(&mut self, part: &Part<'_>, masker: &mut Masker, out: &mut String) -> Flow {
         match part {
             Part::Plain(text) => self.scan(text, masker, out),
-            Part::Original(original) => {
+            Part::StandIn { original, written } => {
                 // No finding reaches over a stand-in, and what it stands for is the caller's own.
                 self.end(masker, End::Whole, out);
                 if self.blocked.is_none() {
-                    out.push_str(original);
+                    out.push_str(if self.restores { original } else { written });
                 }
                 self.flow()
             }

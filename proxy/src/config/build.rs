@@ -66,6 +66,7 @@ impl Config {
             &files.profiles,
             files.rules,
             &known,
+            &guardrails::Fleet { models: &models, providers: &providers },
         );
         let audit = observe::audit(&mut report, &root.key("audit"), raw.audit);
         let telemetry = observe::telemetry(&mut report, &root.key("telemetry"), raw.telemetry);

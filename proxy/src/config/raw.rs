@@ -6,6 +6,7 @@
 //! `x-file` (a path that must be readable), `x-off-when-empty` (an empty text switches the entry off).
 
 mod auth;
+mod guardrails;
 mod limits;
 mod observe;
 mod process;
@@ -17,7 +18,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use auth::{Auth, ClaimNames, JwtIssuer};
-pub use limits::{Guardrails, Limit, Override, Selector};
+pub use guardrails::{Failed, Guardrails, Override};
+pub use limits::{Limit, Selector};
 pub use observe::{Audit, AuditMode, Telemetry};
 pub use process::{Admin, Bounds, Cors, Listener, Process, Tls};
 pub use tenants::{ApiKey, Application, Organization};

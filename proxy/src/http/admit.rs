@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tollgate_filters::answer::{self, Pipeline};
+use tollgate_filters::audit::Decision;
 use tollgate_filters::chat::{Api, Call};
 use tollgate_filters::identity::Caller;
 use tollgate_filters::scan::Masker;
@@ -21,7 +22,7 @@ use super::metadata::Serving;
 use super::seam::{Comments, Control, Seam};
 use crate::audit::Full;
 use crate::clock;
-use crate::config::{Content, Model, Route};
+use crate::config::{Content, Labels, Model, Route};
 use crate::guard::{Policies, Subject};
 use crate::limits::{Ask, Refused};
 use crate::runtime::Runtime;
@@ -50,24 +51,26 @@ pub(crate) async fn admit(
 ) -> Result<Next, Stop> {
     let runtime = Arc::clone(&exchange.runtime);
     let Asked { caller, call, body, route, team } = asked;
-    describe(exchange, &call);
+    describe(exchange, &caller, &call);
     let model = runtime.model_for(&caller, &call.model)?;
     exchange.facts.model_label = Some(Arc::clone(&model.name));
     reserve(exchange, &caller, &call, team.as_deref(), body.len()).await?;
 
     let subject = Subject { caller: &caller, model: &call.model, team: team.as_deref() };
     let policies = runtime.guard.policies(subject);
-    let (call, screened, masker) = screen(&runtime, call, &body, &policies).await?;
+    let masker = runtime.guard.masker(&policies, &caller.organization);
+    let (call, screened, masker) = screen(&runtime, call, &body, &policies, masker).await?;
     note_prompt(exchange, &call, &body, &screened);
+    note_labels(exchange, &screened);
     if let Some(rejection) = screened.rejection {
         note_findings(exchange, &masker);
         if let Some(reservation) = exchange.permits.reservation.take() {
             reservation.settle(0, clock::now());
         }
-        return Err(rejection.into());
+        return Err(runtime.guard.failed(rejection).into());
     }
 
-    let plan = plan(exchange, &caller, &call)?;
+    let plan = plan(exchange, &caller, &call, &screened.require)?;
     let control = control(session, exchange, &call, model, route)?;
     let serving = Serving::default();
     let pipeline = pipeline(exchange, &call, &policies, masker, &serving);
@@ -101,11 +104,13 @@ pub(crate) async fn admit(
     Ok(Next::Upstream)
 }
 
-fn describe(exchange: &mut Exchange, call: &Call) {
+fn describe(exchange: &mut Exchange, caller: &Caller, call: &Call) {
+    let guard = &exchange.runtime.guard;
+    let session = call.session.clone().map(|session| guard.id(&caller.organization, session));
     let event = &mut exchange.facts.event;
     event.model_requested = Some(call.model.as_str().into());
     event.stream = call.stream;
-    event.session_id = call.session.clone();
+    event.session_id = session;
 }
 
 /// All limits in one step, then the audit slot.
@@ -144,7 +149,7 @@ async fn reserve(
             let rejection = refused.rejection();
             let Refused::Over(refusal) = refused else { return Err(rejection) };
             live.metrics.limit_refusals.with_label_values(&[&refusal.limit, refusal.what.as_str()]).inc();
-            let decision = tollgate_filters::audit::Decision {
+            let decision = Decision {
                 limit: Some(Arc::clone(&refusal.limit)),
                 outcome: "refused".into(),
                 ..Default::default()
@@ -172,13 +177,13 @@ async fn screen(
     call: Call,
     body: &Bytes,
     policies: &Policies,
+    mut masker: Masker,
 ) -> Result<(Call, Screened, Masker), Rejection> {
     let scan = {
         let (runtime, body, policy) = (Arc::clone(runtime), body.clone(), Arc::clone(&policies.request));
         move || {
             let guard = &runtime.guard;
-            let options = request::Options { show_values: guard.shows_values() };
-            let mut masker = Masker::new();
+            let options = guard.options();
             let screened = request::screen(&call, &body, &guard.rules, &policy, &mut masker, options);
             (call, screened, masker)
         }
@@ -188,7 +193,8 @@ async fn screen(
     }
     tokio::task::spawn_blocking(scan).await.map_err(|error| {
         tracing::error!(%error, "a scan panicked");
-        Rejection::new(Code::GuardrailFailed, "The request could not be checked, so it was not sent on.")
+        let message = "The request could not be checked, so it was not sent on.";
+        runtime.guard.failed(Rejection::new(Code::GuardrailFailed, message))
     })
 }
 
@@ -205,10 +211,23 @@ fn note_prompt(exchange: &mut Exchange, call: &Call, body: &Bytes, screened: &Sc
 }
 
 fn note_findings(exchange: &mut Exchange, masker: &Masker) {
-    exchange.facts.event.findings = super::finish::findings(masker);
+    let event = &mut exchange.facts.event;
+    event.findings = super::finish::findings(masker);
+    super::finish::decide(event, masker);
 }
 
-fn plan(exchange: &Exchange, caller: &Caller, call: &Call) -> Result<Plan, Rejection> {
+/// Which labels findings demand, or would.
+fn note_labels(exchange: &mut Exchange, screened: &Screened) {
+    for (labels, outcome) in [(&screened.require, "required"), (&screened.would_require, "would_require")] {
+        exchange.facts.event.decisions.extend(labels.iter().map(|(name, value)| Decision {
+            label: Some(format!("{name}={value}").into()),
+            outcome: outcome.into(),
+            ..Decision::default()
+        }));
+    }
+}
+
+fn plan(exchange: &Exchange, caller: &Caller, call: &Call, require: &Labels) -> Result<Plan, Rejection> {
     let fleet = &exchange.runtime.fleet;
     // `model_for` found it before: both know the same names.
     let Some(model) = fleet.model(&call.model) else {
@@ -222,7 +241,7 @@ fn plan(exchange: &Exchange, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         user: caller.user.as_deref(),
         key: caller.key_id.as_deref(),
         session: call.session.as_deref(),
-        require: None,
+        require: Some(require).filter(|labels| !labels.is_empty()),
         seed: rand::random(),
     };
     fleet.plan(model, &want)
@@ -261,7 +280,7 @@ fn pipeline(
     serving: &Serving,
 ) -> Pipeline {
     let config = &exchange.runtime.config;
-    let guard = (!policies.answer.is_idle()).then(|| answer::Guard {
+    let guard = (!policies.answer.is_idle() || masker.restores()).then(|| answer::Guard {
         rules: Arc::clone(&exchange.runtime.guard.rules),
         policy: Arc::clone(&policies.answer),
     });

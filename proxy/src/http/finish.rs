@@ -1,15 +1,17 @@
 //! The end of a request, on every path: limits settle with the real usage, and one record is closed from which the audit
 //! event, the log line and the metrics are all made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_error::Error;
 use pingora_proxy::Session;
 use tollgate_filters::audit::{
-    self, Content as EventContent, ContentForm, ContentText, FindingCount, Status, Tokens, keyed_digest,
+    self, Content as EventContent, ContentForm, ContentText, Decision, Event, FindingCount, Status, Tokens,
+    keyed_digest,
 };
 use tollgate_filters::chat::Usage;
-use tollgate_filters::scan::Masker;
+use tollgate_filters::scan::{Action, Masker};
 use tollgate_filters::verdict::Code;
 
 use super::ctx::Exchange;
@@ -142,9 +144,11 @@ fn complete(exchange: &mut Exchange, usage: Option<&Usage>) {
         audit::Timing { total: micros(total), overhead: micros(overhead), ttft: first.map(micros), queue: 0 };
     if let Some(proxied) = &exchange.proxied {
         event.findings = findings(proxied.pipeline.masker());
+        decide(event, proxied.pipeline.masker());
         if audit.content != Content::Off && !proxied.pipeline.text().is_empty() {
             let guard = &exchange.runtime.guard;
-            event.response = content(&audit, guard.redact(&proxied.policies, proxied.pipeline.text()));
+            let text = proxied.pipeline.masker().hide_restored(proxied.pipeline.text());
+            event.response = content(&audit, guard.redact(&proxied.policies, &text));
         }
     }
 }
@@ -183,6 +187,27 @@ pub(crate) fn findings(masker: &Masker) -> Vec<FindingCount> {
             count: finding.count,
         })
         .collect()
+}
+
+/// What each rule that did something, or would have, decided: once per rule and outcome. The findings say where and how often.
+pub(crate) fn decide(event: &mut Event, masker: &Masker) {
+    for finding in masker.findings() {
+        let outcome = match (finding.action, finding.would) {
+            (Action::Block, _) => "blocked",
+            (Action::Mask, _) => "masked",
+            (Action::Pseudonymise, _) => "pseudonymised",
+            (Action::Shadow, Some(Action::Block)) => "would_block",
+            (Action::Shadow, Some(Action::Mask)) => "would_mask",
+            (Action::Shadow, Some(Action::Pseudonymise)) => "would_pseudonymise",
+            _ => continue,
+        };
+        let is_it =
+            |known: &Decision| known.rule.as_deref() == Some(&*finding.rule) && known.outcome == outcome;
+        if !event.decisions.iter().any(is_it) {
+            let rule = Some(Arc::clone(&finding.rule));
+            event.decisions.push(Decision { rule, outcome: outcome.into(), ..Decision::default() });
+        }
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -33,7 +33,7 @@ pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: boo
     }
     let had_content = proxied.pipeline.has_content();
     if let Some(rejection) = filter(proxied, body, end) {
-        exchange.failure = Some(rejection);
+        exchange.failure = Some(exchange.runtime.guard.failed(rejection));
     }
     if !had_content && proxied.pipeline.has_content() {
         exchange.facts.first_content = Some(Instant::now());

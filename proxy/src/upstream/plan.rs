@@ -164,7 +164,28 @@ impl Plan {
             .iter()
             .filter_map(|tried| Some(Failed { provider: tried.host.provider(), failure: tried.failure? }))
             .collect();
-        if failures.is_empty() { self.nothing_open(now) } else { exhausted(&failures) }
+        if failures.is_empty() {
+            return self.nothing_open(now);
+        }
+        // There are others, and they must not be asked: to the caller that is no upstream, not a broken one.
+        if !self.require.is_empty() && failures.iter().all(|failed| failed.failure == Failure::Connect) {
+            return self.no_upstream(SHORT_WAIT);
+        }
+        exhausted(&failures)
+    }
+
+    fn no_upstream(&self, wait: Duration) -> Rejection {
+        let labels: Vec<String> =
+            self.require.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let which = match labels.is_empty() {
+            true => String::new(),
+            false => format!(" with {}, which what it holds demands,", labels.join(", ")),
+        };
+        let message = format!(
+            "No upstream of model {}{which} is available right now. Try again shortly, or use another model.",
+            self.model.name
+        );
+        Rejection::new(Code::NoUpstream, message).with_retry_after(wait)
     }
 
     /// Among the model's variants: the current one first, then by weight or key, then those without weight in order.
@@ -361,11 +382,7 @@ impl Plan {
                 "The upstream does not accept this gateway's credential. Tell the gateway's operator.",
             )
             .with_retry_after(wait.unwrap_or(SHORT_WAIT)),
-            _ => Rejection::new(
-                Code::NoUpstream,
-                format!("No upstream of model {} is available right now. Try again shortly, or use another model.", self.model.name),
-            )
-            .with_retry_after(wait.unwrap_or(SHORT_WAIT)),
+            _ => self.no_upstream(wait.unwrap_or(SHORT_WAIT)),
         }
     }
 }

@@ -6,23 +6,23 @@ use tollgate_fake_upstream::{Fake, Options, Script};
 use crate::harness::{Gateway, KEY, ONE_UPSTREAM, chat, client, in_front_of_fake};
 
 const CHAT: &str = "/v1/chat/completions";
-const EMAIL: &str = "alice.planted@corp-secret.com";
-const CARD: &str = "4111 1111 1111 1111";
+pub(crate) const EMAIL: &str = "alice.planted@corp-secret.com";
+pub(crate) const CARD: &str = "4111 1111 1111 1111";
 const TOKEN: &str = "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i";
 
-async fn ask(gateway: &Gateway, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn ask(gateway: &Gateway, path: &str, body: &Value) -> (u16, Value) {
     let answer = client().post(gateway.url(path)).json(body).send().await.expect("answered");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
 
 /// The last body that was passed on.
-fn sent(fake: &Fake) -> Value {
+pub(crate) fn sent(fake: &Fake) -> Value {
     let entries = fake.ledger().entries();
     let last = entries.iter().rfind(|entry| entry.method == "POST").expect("passed on");
     serde_json::from_slice(&last.body).expect("JSON")
 }
 
-fn passed_on(fake: &Fake) -> usize {
+pub(crate) fn passed_on(fake: &Fake) -> usize {
     fake.ledger().entries().iter().filter(|entry| entry.method == "POST").count()
 }
 

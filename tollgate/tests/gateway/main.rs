@@ -6,6 +6,8 @@ mod conf;
 mod endings;
 mod failover;
 mod guard;
+mod guard_actions;
+mod guard_pseudonyms;
 mod harness;
 mod hosts;
 mod identity;

@@ -113,23 +113,67 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What of `metadata` names the session. The rest holds ids of the caller's own and is never a reason to refuse.
+    /// Notes the literal that began at `start` and was just read as an id; null is none.
+    pub(super) fn id(&mut self, start: usize) -> Result<(), Fail> {
+        let span = start..self.walk.at();
+        if self.walk.text()[span.clone()].starts_with("null") {
+            return Ok(());
+        }
+        if self.ids.len() + self.texts.len() >= self.max_texts {
+            let message = "has more ids than one request may have: send fewer.".to_owned();
+            return Err(Fail::Field { at: start, message });
+        }
+        self.ids.push(span);
+        Ok(())
+    }
+
+    /// Notes every string and number of a value that was just begun as an id.
+    pub(super) fn ids_of(&mut self, value: Value<'a>) -> Result<(), Fail> {
+        match value {
+            Value::String(text) => self.id(text.span().start),
+            Value::Number(spelled) => self.id(self.walk.at() - spelled.len()),
+            Value::Array => {
+                while self.walk.element()? {
+                    let value = self.walk.value()?;
+                    self.ids_of(value)?;
+                }
+                Ok(())
+            }
+            Value::Object => {
+                while self.walk.key()?.is_some() {
+                    let value = self.walk.value()?;
+                    self.ids_of(value)?;
+                }
+                Ok(())
+            }
+            Value::Bool(_) | Value::Null => Ok(()),
+        }
+    }
+
+    /// What of `metadata` names the session. All of it is ids of the caller's own, and never a reason to refuse.
     pub(super) fn metadata(&mut self) -> Result<Option<String>, Fail> {
         let value = self.walk.value()?;
         if !matches!(value, Value::Object) {
-            self.walk.finish(&value)?;
+            self.ids_of(value)?;
             return Ok(None);
         }
         let (mut session, mut user) = (None, None);
         let mut seen = Seen::default();
         while let Some(key) = self.walk.key()? {
-            match seen.listed(&["session_id", "user_id"], key)? {
-                Some("session_id") => session = self.loose_name()?,
-                // Claude Code writes account and session into it.
-                Some(_) => user = self.loose_name()?,
-                None => {
-                    self.walk.skip()?;
+            let known = seen.listed(&["session_id", "user_id"], key)?;
+            let value = self.walk.value()?;
+            let name = match value {
+                Value::String(text) if !text.raw().is_empty() && text.raw().len() <= LONGEST_NAME => {
+                    Some(text.decode().into_owned())
                 }
+                _ => None,
+            };
+            self.ids_of(value)?;
+            match known {
+                Some("session_id") => session = name,
+                // Claude Code writes account and session into it.
+                Some(_) => user = name,
+                None => {}
             }
         }
         Ok(session.or(user))

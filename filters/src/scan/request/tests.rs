@@ -52,6 +52,58 @@ const MASK: fn(&str) -> Action = |_| Action::Mask;
 const BLOCK: fn(&str) -> Action = |_| Action::Block;
 const LOG: fn(&str) -> Action = |_| Action::Log;
 
+/// On every surface, in every spelling, and nothing else of the body.
+#[test]
+fn ids_are_hashed_where_policy_says_so() {
+    let key = || crate::scan::PseudonymKey::derive(b"a secret of some length", "acme");
+    let hashed = |id: &str| format!("\"{}\"", key().identifier(id));
+    let asked = |api: Api| match api {
+        Api::Chat => r#""messages":[{"role":"user","content":"Hi alice@corp.com"}]"#,
+        Api::Messages | Api::CountTokens => r#""max_tokens":9,"messages":[{"role":"user","content":"Hi"}]"#,
+        Api::Completions => r#""prompt":"Hi""#,
+        Api::Embeddings | Api::Responses => r#""input":"Hi""#,
+    };
+    let number = key().identifier_number("4155550100");
+    let fields = [
+        (r#""user":"alice@corp.com""#, format!(r#""user":{}"#, hashed("alice@corp.com"))),
+        (r#""user":"\u0061lice@corp.com""#, format!(r#""user":{}"#, hashed("alice@corp.com"))),
+        (r#""user":null,"safety_identifier":"""#, r#""user":null,"safety_identifier":"""#.to_owned()),
+        (r#""safety_identifier":"a b""#, format!(r#""safety_identifier":{}"#, hashed("a b"))),
+        (r#""prompt_cache_key":"alice""#, format!(r#""prompt_cache_key":{}"#, hashed("alice"))),
+        (
+            r#""metadata":{"user_id":"alice", "n":4155550100,"deep":{"l":["x",true,null]}}"#,
+            format!(
+                r#""metadata":{{"user_id":{}, "n":{number},"deep":{{"l":[{},true,null]}}}}"#,
+                hashed("alice"),
+                hashed("x")
+            ),
+        ),
+    ];
+    for api in [Api::Chat, Api::Completions, Api::Embeddings, Api::Responses, Api::Messages, Api::CountTokens]
+    {
+        for (before, after) in &fields {
+            let body = |field: &str| format!(r#"{{"model":"m",{},{field}}}"#, asked(api));
+            let call = Call::read(api, body(before).as_bytes(), ReadBounds::default()).expect(before);
+            let policy = RULES.policy(Direction::Request, |_| Action::Off, Switches::default());
+            for (identifiers, want) in [(Identifiers::Hash, &**after), (Identifiers::Pass, *before)] {
+                let mut masker = Masker::new().with_pseudonyms(key());
+                let options = Options { identifiers, ..Options::default() };
+                let screened = screen(&call, body(before).as_bytes(), &RULES, &policy, &mut masker, options);
+                assert_eq!(screened.rejection, None);
+                let out = Outgoing { model: "m", usage: false, edits: screened.edits };
+                assert_eq!(call.outgoing(&Bytes::from(body(before)), out), body(want), "{api:?}");
+            }
+        }
+    }
+    // Without a key nothing of it may leave.
+    let body = format!(r#"{{"model":"m","user":"alice",{}}}"#, asked(Api::Chat));
+    let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect("valid");
+    let options = Options { identifiers: Identifiers::Hash, ..Options::default() };
+    let policy = RULES.policy(Direction::Request, |_| Action::Off, Switches::default());
+    let screened = screen(&call, body.as_bytes(), &RULES, &policy, &mut Masker::new(), options);
+    assert_eq!(screened.rejection.map(|rejection| rejection.code), Some(Code::GuardrailFailed));
+}
+
 fn user(content: &str) -> String {
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]}}"#)
 }
@@ -190,7 +242,7 @@ fn a_refusal_names_its_places_and_the_gravest_kind() {
     let refused = bench.screen(Api::Embeddings, &many).rejection.expect("refused");
     assert_eq!(refused.details.len(), 16);
     assert!(refused.message.contains("and 97 more"), "{refused}");
-    let shown = Options { show_values: true };
+    let shown = Options { show_values: true, ..Options::default() };
     let refused = bench.screen_with(Api::Embeddings, &body, shown, 0).rejection.expect("refused");
     assert_eq!(refused.details[0].value, "alice@corp.com");
 }

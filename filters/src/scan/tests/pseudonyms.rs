@@ -73,3 +73,111 @@ fn organisations_have_stand_ins_of_their_own() {
     };
     assert_ne!(of("acme"), of("globex"));
 }
+
+/// What went upstream for `text`, look-alikes asked for, and the masker after it.
+fn asked_alike(rules: &Rules, text: &str) -> (Masker, String) {
+    let policy = rules.policy(Direction::Request, |_| Action::Pseudonymise, Switches::default());
+    let mut masker = Masker::new()
+        .with_pseudonyms(PseudonymKey::derive(b"secret", "acme"))
+        .with_look_alikes([LookAlike::CreditCard, LookAlike::Phone].into());
+    let mut all = Vec::new();
+    rules.scan(&policy, text, &mut all);
+    let sent =
+        all.iter().map(|found| masker.stand_in(found, &text[found.span.clone()], Shape::Text)).collect();
+    (masker, sent)
+}
+
+fn answered(
+    rules: &Arc<Rules>,
+    policy: &Arc<Policy>,
+    masker: &mut Masker,
+    answer: &str,
+    size: usize,
+) -> String {
+    let mut scanner = Scanner::new(rules, policy);
+    let mut out = String::new();
+    for piece in pieces(answer, size) {
+        assert_eq!(scanner.push(piece, masker, &mut out), Flow::Pass);
+    }
+    scanner.finish(masker, End::Whole, &mut out);
+    out
+}
+
+#[test]
+fn case_and_punctuation_of_the_model_make_no_difference() {
+    let (rules, policy) = engine(|_| Action::Off);
+    let (mut masker, sent) = asked(&rules, "(212) 555-0123 / alice@corp.com");
+    let (phone, mail) = sent.split_once(" / ").expect("two");
+    let bare = phone.trim_matches(['[', ']']);
+    let table = [
+        (format!("{phone}."), "(212) 555-0123."),
+        (format!("**{phone}**, \"{phone}\""), "**(212) 555-0123**, \"(212) 555-0123\""),
+        (format!("`{bare}`"), "`(212) 555-0123`"),
+        (format!("[{bare}, and"), "[(212) 555-0123, and"),
+        (format!("({bare})"), "((212) 555-0123)"),
+        (format!("[[{bare}]]"), "[(212) 555-0123]"),
+        (bare.to_lowercase(), "(212) 555-0123"),
+        (bare.replace('-', "\u{2011}"), "(212) 555-0123"),
+        (bare.replace('-', "_"), "(212) 555-0123"),
+        (phone.replace('[', "\\[").replace('-', "\\-").replace(']', "\\]"), "\\(212) 555-0123"),
+        (
+            format!("{mail}, <{mail}>; mailto:{}!", mail.to_uppercase()),
+            "alice@corp.com, <alice@corp.com>; mailto:alice@corp.com!",
+        ),
+        (format!("u-u-{mail}"), "u-u-alice@corp.com"),
+        (bare[..bare.len() - 1].to_owned(), &bare[..bare.len() - 1]),
+        (format!("u-{}", "\\".repeat(600)), &format!("u-{}", "\\".repeat(600))),
+    ];
+    for (answer, want) in table {
+        for size in [1, 2, 3, 7, 4096] {
+            assert_eq!(
+                answered(&rules, &policy, &mut masker, &answer, size),
+                want,
+                "{answer} in pieces of {size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn look_alikes_come_back_however_they_are_grouped() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    for value in ["4111 1111 1111 1111", "4111-1111-1111-1111", "4111111111111111"] {
+        let (mut masker, card) = asked_alike(&rules, value);
+        let digits: String = card.chars().filter(char::is_ascii_digit).collect();
+        assert_eq!((digits.len(), card.len()), (16, value.len()), "{card}");
+        let spaced = format!("{} {} {} {}", &digits[..4], &digits[4..8], &digits[8..12], &digits[12..]);
+        for (answer, want) in [
+            (format!("It is {card}."), format!("It is {value}.")),
+            (format!("{digits}, {spaced}"), format!("{value}, {value}")),
+            // Other digits around it make another number of it.
+            (format!("9{digits}"), format!("9{digits}")),
+        ] {
+            for size in [1, 3, 4096] {
+                assert_eq!(answered(&rules, &policy, &mut masker, &answer, size), want, "pieces of {size}");
+            }
+        }
+    }
+    let (mut masker, phone) = asked_alike(&rules, "(415) 222-0199");
+    let plain: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let answer = format!("Call {phone} or +1-{}-{}-{} or {plain}", &plain[..3], &plain[3..6], &plain[6..]);
+    for size in [1, 5, 4096] {
+        assert_eq!(
+            answered(&rules, &policy, &mut masker, &answer, size),
+            "Call (415) 222-0199 or (415) 222-0199 or (415) 222-0199"
+        );
+    }
+}
+
+/// What nothing may change keeps its stand-ins, and they are no findings.
+#[test]
+fn stand_ins_can_be_kept() {
+    let (rules, policy) = engine(|_| Action::Block);
+    let (mut masker, sent) = asked(&rules, "alice@corp.com");
+    let mut scanner = Scanner::new(&rules, &policy).keeping_stand_ins();
+    let mut out = String::new();
+    assert_eq!(scanner.push(&format!("to {sent} now"), &mut masker, &mut out), Flow::Pass);
+    assert_eq!(scanner.finish(&mut masker, End::Whole, &mut out), Flow::Pass);
+    assert_eq!(out, format!("to {sent} now"));
+    assert!(masker.findings().is_empty());
+}

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_filters::conf::KeyPath;
+use tollgate_filters::conf::{KeyPath, Secret};
+use tollgate_filters::policy::labels_allow;
 use tollgate_filters::scan::injection;
-use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules};
+use tollgate_filters::scan::request::Identifiers;
+use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules, Treatment};
 
-use super::super::{GuardrailOverride, Guardrails, raw};
+use super::super::{
+    GuardFailed, GuardrailOverride, Guardrails, Labels, Model, Provider, Shadowed, Target, raw,
+};
 use super::limits::{Known, selector};
 use super::report::{Report, Unique, listed};
 
@@ -23,6 +27,12 @@ struct Catalogue {
     kinds: BTreeSet<String>,
 }
 
+/// Everything that can serve a request.
+pub(super) struct Fleet<'a> {
+    pub(super) models: &'a [Model],
+    pub(super) providers: &'a [Provider],
+}
+
 pub(super) fn guardrails(
     report: &mut Report,
     path: &KeyPath,
@@ -30,6 +40,7 @@ pub(super) fn guardrails(
     profiles: &[Profile],
     rules: Vec<Vec<RuleSpec>>,
     known: &Known<'_>,
+    fleet: &Fleet<'_>,
 ) -> Guardrails {
     let builtin = Rules::builtin_specs();
     check_rules(report, path, &raw, &builtin, &rules);
@@ -54,25 +65,27 @@ pub(super) fn guardrails(
         if let Some(problem) = profile.prompt_injection.problem() {
             report.refuse(at.key("prompt_injection"), problem);
         }
+        let of_rules = profile.rules.values().filter_map(|rule| rule.answer.as_ref());
+        if profile.answer.values().chain(of_rules).any(|treatment| !treatment.require().is_empty()) {
+            report.refuse(
+                at.clone(),
+                "demands labels of answers, which have their target already; write them under request",
+            );
+        }
     }
     let profile = profile(report, path, &raw.profile, profiles);
+    fleet.check_profile(report, &path.key("profile"), &profile);
     let mut overrides = Vec::with_capacity(raw.overrides.len());
     for (index, raw) in raw.overrides.into_iter().enumerate() {
         let path = path.key("overrides").index(index);
-        overrides.push(override_of(report, &path, raw, &catalogue, known));
+        overrides.push(override_of(report, &path, raw, &catalogue, known, fleet));
     }
-    let pseudonym_key = raw.pseudonym_key.filter(|key| !key.is_empty());
-    if pseudonym_key.is_none() && uses_pseudonyms(&profile, &overrides) {
-        report.refuse(
-            path.key("pseudonym_key"),
-            "is missing, and an action is `pseudonymise`; write pseudonym_key: \"${NAME}\" (openssl rand -hex 32)",
-        );
-    } else if pseudonym_key.as_ref().is_some_and(|key| key.expose().len() < 32) {
-        report.refuse(
-            path.key("pseudonym_key"),
-            "is too short; write at least 32 characters: openssl rand -hex 32",
-        );
-    }
+    let needs_key = if uses_pseudonyms(&profile, &overrides) {
+        Some("an action is `pseudonymise`")
+    } else {
+        (raw.identifiers == Identifiers::Hash).then_some("identifiers are hashed")
+    };
+    let pseudonym_key = pseudonym_key(report, path, raw.pseudonym_key, needs_key);
     Guardrails {
         profile,
         overrides,
@@ -80,7 +93,31 @@ pub(super) fn guardrails(
         max_hold_bytes: raw.max_hold_bytes,
         show_values: raw.show_values,
         pseudonym_key,
+        look_alike: raw.look_alike.into(),
+        identifiers: raw.identifiers,
+        failed: GuardFailed {
+            code: raw.failed.code,
+            message: raw.failed.message.filter(|text| !text.is_empty()),
+        },
     }
+}
+
+fn pseudonym_key(
+    report: &mut Report,
+    path: &KeyPath,
+    key: Option<Secret>,
+    needed: Option<&str>,
+) -> Option<Secret> {
+    let path = path.key("pseudonym_key");
+    let key = key.filter(|key| !key.is_empty());
+    if let (None, Some(why)) = (&key, needed) {
+        let message =
+            format!("is missing, and {why}; write pseudonym_key: \"${{NAME}}\" (openssl rand -hex 32)");
+        report.refuse(path, message);
+    } else if key.as_ref().is_some_and(|key| key.expose().len() < 32) {
+        report.refuse(path, "is too short; write at least 32 characters: openssl rand -hex 32");
+    }
+    key
 }
 
 fn profile(report: &mut Report, path: &KeyPath, name: &str, own: &[Profile]) -> Profile {
@@ -156,6 +193,7 @@ fn override_of(
     raw: raw::Override,
     catalogue: &Catalogue,
     known: &Known<'_>,
+    fleet: &Fleet<'_>,
 ) -> GuardrailOverride {
     match (&raw.kind, &raw.rule) {
         (None, None) => {
@@ -165,27 +203,94 @@ fn override_of(
         (Some(kind), None) => catalogue.check_kind(report, &path.key("kind"), kind),
         (None, Some(rule)) => catalogue.check_rule(report, &path.key("rule"), rule),
     }
-    if raw.kind.as_deref() == Some(injection::KIND) && !injection::is_possible(raw.action) {
-        report.refuse(
-            path.key("action"),
-            "prompt_injection cannot be replaced; write off, log, shadow or block",
-        );
+    if raw.kind.as_deref() == Some(injection::KIND) {
+        if raw.action.is_some_and(|action| !injection::is_possible(action))
+            || matches!(raw.shadow, Some(Shadowed::Mask | Shadowed::Pseudonymise))
+        {
+            let message = "prompt_injection cannot be replaced; write off, log, shadow or block";
+            report.refuse(path.key("action"), message);
+        }
+        if raw.require.is_some() {
+            report.refuse(path.key("require"), "prompt_injection demands no labels; remove it");
+        }
+    }
+    let action = match (raw.action, raw.shadow) {
+        (Some(action), Some(_)) if action != Action::Shadow => {
+            report.refuse(path.key("shadow"), "stands beside action; remove one of the two");
+            Some(Treatment::new(action))
+        }
+        (_, Some(shadow)) => Some(Treatment::shadow(match shadow {
+            Shadowed::Mask => Action::Mask,
+            Shadowed::Pseudonymise => Action::Pseudonymise,
+            Shadowed::Block => Action::Block,
+        })),
+        (action, None) => action.map(Treatment::new),
+    };
+    let require: Option<Labels> = raw
+        .require
+        .map(|labels| labels.into_iter().map(|(name, raw::LabelText(text))| (name, text)).collect());
+    match &require {
+        None if action.is_none() => report.refuse(
+            path.clone(),
+            "says nothing; write action: mask, shadow: block or require: {LABEL: VALUE}",
+        ),
+        Some(_) if raw.direction == Some(Direction::Answer) => report.refuse(
+            path.key("require"),
+            "demands labels of answers, which have their target already; write direction: request",
+        ),
+        Some(labels) => fleet.check(report, &path.key("require"), labels),
+        None => {}
     }
     GuardrailOverride {
         only: selector(report, &path.key("only"), raw.only, known),
         kind: raw.kind,
         rule: raw.rule,
         direction: raw.direction,
-        action: raw.action,
+        action,
+        require,
     }
 }
 
 fn uses_pseudonyms(profile: &Profile, overrides: &[GuardrailOverride]) -> bool {
-    let of_rules = profile.rules.values().flat_map(|rule| [rule.request, rule.answer]).flatten();
-    let of_kinds = profile.request.values().chain(profile.answer.values()).copied();
+    let of_rules =
+        profile.rules.values().flat_map(|rule| [rule.request.as_ref(), rule.answer.as_ref()]).flatten();
+    let of_kinds = profile.request.values().chain(profile.answer.values());
     // An answer is never pseudonymised on its own account; its pseudonyms come from the request.
-    let of_overrides = overrides.iter().filter(|o| o.direction != Some(Direction::Answer)).map(|o| o.action);
-    of_kinds.chain(of_rules).chain(of_overrides).any(|action| action == Action::Pseudonymise)
+    let of_overrides = overrides.iter().filter(|entry| entry.direction != Some(Direction::Answer));
+    let of_overrides = of_overrides.filter_map(|entry| entry.action.as_ref());
+    of_kinds.chain(of_rules).chain(of_overrides).any(|treatment| treatment.action() == Action::Pseudonymise)
+}
+
+impl Fleet<'_> {
+    /// Labels that no target carries are a slip of the pen: every request with such a finding would fail.
+    fn check(&self, report: &mut Report, path: &KeyPath, labels: &Labels) {
+        let carries = |target: &Target, labels: &Labels| {
+            let provider = self.providers.iter().find(|provider| provider.id == target.provider);
+            // An unknown provider is reported on its own.
+            provider.is_none_or(|provider| labels_allow(labels, &[&target.labels, &provider.labels]))
+        };
+        let targets = || self.models.iter().flat_map(|model| model.targets.iter().chain(&model.fallback));
+        if !labels.is_empty() && !targets().any(|target| carries(target, labels)) {
+            let wanted: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            report.refuse(
+                path.clone(),
+                format!(
+                    "demands {{{}}}, which no target carries; add the labels to a provider or target that has them",
+                    wanted.join(", ")
+                ),
+            );
+        }
+    }
+
+    fn check_profile(&self, report: &mut Report, path: &KeyPath, profile: &Profile) {
+        let of_rules = profile.rules.values().filter_map(|rule| rule.request.as_ref());
+        let mut seen = BTreeSet::new();
+        for treatment in profile.request.values().chain(of_rules) {
+            if seen.insert(treatment.require()) {
+                self.check(report, path, treatment.require());
+            }
+        }
+    }
 }
 
 impl Catalogue {

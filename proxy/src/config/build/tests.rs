@@ -231,6 +231,13 @@ fn mistakes() {
         ("/guardrails/overrides/0/kind", json!("mail"), "overrides[0].kind: `mail` is no kind of finding"),
         ("/guardrails/overrides/0/rule", json!("email"), "overrides[0].rule: stands beside kind"),
         ("/guardrails/overrides/0/action", json!("pseudonymise"), "guardrails.pseudonym_key: is missing"),
+        (
+            "/guardrails/overrides/0/require",
+            json!({"on_premises": true}),
+            "guardrails.overrides[0].require: demands {on_premises: true}, which no target carries",
+        ),
+        ("/guardrails/overrides/0/shadow", json!("block"), "overrides[0].shadow: stands beside action"),
+        ("/guardrails/identifiers", json!("hash"), "guardrails.pseudonym_key: is missing, and identifiers"),
         ("/audit", json!({"content": "hashed"}), "audit.hash_key: is missing"),
         ("/audit", json!({"hash_key": "short"}), "audit.hash_key: is too short"),
         ("/audit", json!({"commit_interval": "1m"}), "audit.commit_interval: is 1m; write 10s or less"),

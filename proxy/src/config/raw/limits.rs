@@ -1,11 +1,9 @@
-//! `limits`, `guardrails`.
+//! `limits`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tollgate_filters::conf::{Rate, Secret};
-use tollgate_filters::scan::{Action, Direction};
+use tollgate_filters::conf::Rate;
 
-use super::FilePath;
 use crate::config::LimitScope;
 
 /// One limit. Every value of its scope has a bucket of its own; at least one of `requests`, `tokens`, `concurrency` is set.
@@ -66,65 +64,4 @@ pub struct Selector {
     /// Team route.
     #[schemars(extend("x-unset" = "any"), example = &"quant")]
     pub team: Option<String>,
-}
-
-/// What is looked for, and what happens then.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Guardrails {
-    /// Actions for everyone: `strict`, `chat`, `coding`, or a name from `profiles`.
-    pub profile: String,
-    /// Files with further profiles.
-    pub profiles: Vec<FilePath>,
-    /// Narrower settings: for a kind or a rule, a direction, some callers. The narrowest match wins.
-    pub overrides: Vec<Override>,
-    /// Files with rules besides the built-in ones.
-    pub rules: Vec<FilePath>,
-    /// Longest text a rule may hold back in a stream, in bytes; a rule that needs more is refused.
-    #[schemars(range(min = 16, max = 65_536))]
-    pub max_hold_bytes: usize,
-    /// Show found values in error details, unmasked.
-    pub show_values: bool,
-    /// Key of the pseudonyms; needed where an action is `pseudonymise`.
-    #[schemars(extend("x-unset" = "no pseudonyms"), example = &"${TOLLGATE_PSEUDONYM_KEY}")]
-    pub pseudonym_key: Option<Secret>,
-}
-
-impl Default for Guardrails {
-    fn default() -> Self {
-        Guardrails {
-            profile: "strict".into(),
-            profiles: Vec::new(),
-            overrides: Vec::new(),
-            rules: Vec::new(),
-            max_hold_bytes: 320,
-            show_values: false,
-            pseudonym_key: None,
-        }
-    }
-}
-
-/// One exception from the profile.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Override {
-    /// Whom it holds for.
-    #[serde(default)]
-    #[schemars(extend("x-unset" = "everyone"))]
-    pub only: Selector,
-    /// Kind of finding: `email`, `phone`, `ssn`, `credit_card`, `ip_address`, `iban`, `secret`, or a kind of your rules.
-    #[serde(default)]
-    #[schemars(extend("x-unset" = "`rule` is needed"), example = &"email")]
-    pub kind: Option<String>,
-    /// Id of one rule.
-    #[serde(default)]
-    #[schemars(extend("x-unset" = "all rules of the kind"), example = &"github-token")]
-    pub rule: Option<String>,
-    /// Requests or answers.
-    #[serde(default)]
-    #[schemars(extend("x-unset" = "both"), example = &"answer")]
-    pub direction: Option<Direction>,
-    /// What happens.
-    #[schemars(example = &"mask")]
-    pub action: Action,
 }
