@@ -34,8 +34,9 @@ pub struct Guard {
     pub policy: Arc<Policy>,
 }
 
-/// Makes the `metadata` object of a plain answer, as JSON, from its usage. Called once, when the answer is whole.
-pub type Metadata = Box<dyn Fn(Option<&Usage>) -> String + Send + Sync>;
+/// Appends the `metadata` object, as JSON, made from the usage. Called once: when a plain answer is whole, or for a stream's
+/// usage chunk.
+pub type Metadata = Arc<dyn Fn(Option<&Usage>, &mut Vec<u8>) + Send + Sync>;
 
 /// How one request's answer is treated.
 pub struct Options {

@@ -1,6 +1,7 @@
 //! The data plane's request path on Pingora: [`service`] is the table of contents, each phase has a file of its own.
 
 mod admit;
+mod answer_head;
 mod body;
 mod ctx;
 mod endpoint;

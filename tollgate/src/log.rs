@@ -1,10 +1,14 @@
 //! Log lines: JSON, one object per line, on standard output; text for terminals.
 
+mod json;
 mod lines;
 
 use tollgate_proxy::config::{LogFormat, Telemetry};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+use json::JsonLines;
 use lines::ToLines;
 pub(crate) use lines::flush;
 
@@ -17,12 +21,9 @@ pub(crate) fn start(config: &Telemetry) {
     lines::start();
     let filter =
         EnvFilter::try_new(format!("{},{QUIET}", config.level)).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(ToLines);
     match config.log {
-        LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
-        }
-        LogFormat::Text => builder.init(),
+        LogFormat::Json => tracing_subscriber::registry().with(filter).with(JsonLines(lines::append)).init(),
+        LogFormat::Text => tracing_subscriber::fmt().with_env_filter(filter).with_writer(ToLines).init(),
         LogFormat::Off => {}
     }
 }

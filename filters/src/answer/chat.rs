@@ -133,10 +133,21 @@ impl Chat {
         }
         if reports {
             core.meter.sent = true;
+            self.insert_metadata(core);
         } else {
             self.strip_usage(core);
         }
         core.pass_event(None, data);
+    }
+
+    /// Who answered and what it cost, where that is asked for, stands beside the usage.
+    fn insert_metadata(&self, core: &mut Core) {
+        let (Some(make), Some(usage)) = (&core.options.metadata, &self.chunk.usage) else { return };
+        let counted = core.meter.reported();
+        core.splice.write(usage.value.end..usage.value.end, |out| {
+            out.extend_from_slice(b",\"metadata\":");
+            make(counted.as_ref(), out);
+        });
     }
 
     /// Takes out what the gateway's own asking for usage put in; where the caller asked too, usage comes once, at the end.

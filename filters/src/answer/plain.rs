@@ -267,10 +267,11 @@ impl Rewrite<'_> {
         if self.whole.brace == 0 {
             return;
         }
-        let object = make(core.meter.reported().as_ref());
-        let comma = if self.whole.is_empty { "" } else { "," };
-        let member = format!("{comma}\"metadata\":{object}");
-        core.splice.replace(self.whole.brace..self.whole.brace, member.as_bytes());
+        let usage = core.meter.reported();
+        core.splice.write(self.whole.brace..self.whole.brace, |out| {
+            out.extend_from_slice(if self.whole.is_empty { b"\"metadata\":" } else { b",\"metadata\":" });
+            make(usage.as_ref(), out);
+        });
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn copy(options: &Options) -> Options {
     Options {
         guard: options.guard.clone(),
         model: options.model.clone(),
-        metadata: None,
+        metadata: options.metadata.clone(),
         ..Options { guard: None, model: None, metadata: None, ..*options }
     }
 }

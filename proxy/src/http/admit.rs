@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tollgate_filters::answer::{self, Pipeline};
 use tollgate_filters::audit::Decision;
@@ -15,6 +14,7 @@ use tollgate_filters::scan::Masker;
 use tollgate_filters::scan::request::{self, Screened};
 use tollgate_filters::verdict::{Code, Rejection};
 
+use super::answer_head::AnswerHead;
 use super::ctx::{Exchange, Proxied};
 use super::errors::Stop;
 use super::intake::Next;
@@ -71,7 +71,7 @@ pub(crate) async fn admit(
     }
 
     let plan = plan(exchange, &caller, &call, &screened.require)?;
-    let control = control(session, exchange, &call, model, route)?;
+    let control = control(session, exchange, &call, model, route);
     let serving = Serving::default();
     let pipeline = pipeline(exchange, &call, &policies, masker, &serving);
     session.downstream_session.set_write_timeout(None); // from here on the seam bounds every write
@@ -254,22 +254,22 @@ fn control(
     call: &Call,
     model: &Model,
     route: Option<&Route>,
-) -> pingora_error::Result<Arc<Control>> {
+) -> Arc<Control> {
     let control = Control::new(Arc::clone(&exchange.live.lifecycle.cut));
     let total = route.and_then(|route| route.total).unwrap_or_else(|| exchange.runtime.total(model));
     control.set_total((exchange.started + total).into());
     let old_http = session.req_header().version == http::Version::HTTP_10;
     if let Some(after) = model.first_event_comment_after.filter(|_| call.stream && !old_http) {
-        let mut header = ResponseHeader::build(200, Some(12))?;
-        super::respond::stream_headers(&mut header)?;
-        exchange.decorate(&mut header)?;
+        let mut head = AnswerHead::new(http::StatusCode::OK);
+        super::respond::stream_headers(&mut head);
+        exchange.decorate(&mut head);
         let text = match call.api {
             Api::Messages => Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
             _ => Bytes::from_static(b": the model is working\n\n"),
         };
-        control.set_comments(Comments { every: after, text, header }, after);
+        control.set_comments(Comments { every: after, text, header: head.into() }, after);
     }
-    Ok(control)
+    control
 }
 
 fn pipeline(

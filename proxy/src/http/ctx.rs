@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use pingora_http::ResponseHeader;
 use tollgate_filters::answer::{Form, Pipeline};
 use tollgate_filters::audit::{Event, Status};
 use tollgate_filters::chat::{Call, TokenEstimate};
@@ -17,6 +16,7 @@ use tollgate_filters::identity::Caller;
 use tollgate_filters::select::Failure;
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
+use super::answer_head::{self, AnswerHead};
 use super::metadata::Serving;
 use super::seam::{Control, Home};
 use crate::audit::AuditSlot;
@@ -169,18 +169,16 @@ impl Exchange {
     }
 
     /// The headers that every answer carries, whoever wrote its body.
-    pub(crate) fn decorate(&self, header: &mut ResponseHeader) -> pingora_error::Result<()> {
-        header.insert_header("x-request-id", self.request_id())?;
+    pub(crate) fn decorate(&self, head: &mut AnswerHead) {
+        head.set_text(answer_head::REQUEST_ID, self.request_id());
         if self.form == ErrorForm::Anthropic {
-            header.insert_header("request-id", self.request_id())?;
+            head.set_text(answer_head::ANTHROPIC_REQUEST_ID, self.request_id());
         }
         for (name, value) in &self.cors {
-            header.insert_header(name.clone(), value.clone())?;
+            head.set(name.clone(), value.clone());
         }
-        super::respond::limit_headers(header, &self.facts.standing, self.form, self.facts.event.ts)?;
-        let micros = u64::try_from(self.facts.overhead.as_micros()).unwrap_or(u64::MAX);
-        header.insert_header("x-tollgate-overhead-us", micros)?;
-        Ok(())
+        super::respond::limit_headers(head, &self.facts.standing, self.form, self.facts.event.ts);
+        head.set(answer_head::OVERHEAD, u64::try_from(self.facts.overhead.as_micros()).unwrap_or(u64::MAX));
     }
 }
 

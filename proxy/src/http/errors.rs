@@ -1,11 +1,12 @@
 //! The one place where an error becomes an HTTP answer, or an event in a stream that has begun.
 
 use bytes::Bytes;
+use http::{StatusCode, header};
 use pingora_error::{Error, ErrorSource, ErrorType};
-use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
+use super::answer_head::{self, AnswerHead};
 use super::ctx::Exchange;
 use super::endpoint::Endpoint;
 use super::seam::{FIRST_EVENT, IDLE, SHUTDOWN, TOTAL};
@@ -37,31 +38,32 @@ pub(crate) async fn respond(
     form: ErrorForm,
 ) -> pingora_error::Result<()> {
     let body = rejection.body(form, exchange.request_id());
-    let mut header = ResponseHeader::build(rejection.code.status(), Some(12))?;
-    header.insert_header("content-type", "application/json")?;
-    header.insert_header("content-length", body.len())?;
-    header.insert_header("cache-control", "no-store")?;
+    let status = StatusCode::from_u16(rejection.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut head = AnswerHead::new(status);
+    head.set_static(header::CONTENT_TYPE, "application/json");
+    head.set(header::CONTENT_LENGTH, body.len());
+    head.set_static(header::CACHE_CONTROL, "no-store");
     if let Some(seconds) = rejection.retry_after_secs() {
-        header.insert_header("retry-after", seconds)?;
+        head.set(header::RETRY_AFTER, seconds);
     }
     if rejection.is_permanent() {
-        header.insert_header("x-should-retry", "false")?;
+        head.set_static(answer_head::SHOULD_RETRY, "false");
     }
     match rejection.code {
         Code::InvalidApiKey | Code::InvalidToken | Code::TokenExpired => {
-            header.insert_header("www-authenticate", "Bearer")?; // RFC 9110 section 11.6.1
+            head.set_static(header::WWW_AUTHENTICATE, "Bearer"); // RFC 9110 section 11.6.1
         }
         Code::MethodNotAllowed => {
             let allow = Endpoint::allowed(session.req_header().uri.path());
-            header.insert_header("allow", allow)?; // RFC 9110 section 15.5.6
+            head.set_static(header::ALLOW, allow); // RFC 9110 section 15.5.6
         }
         _ => {}
     }
-    exchange.decorate(&mut header)?;
+    exchange.decorate(&mut head);
     exchange.facts.refuse(rejection);
-    let head = session.req_header().method == http::Method::HEAD;
-    session.write_response_header(Box::new(header), head).await?;
-    if head {
+    let headless = session.req_header().method == http::Method::HEAD;
+    session.write_response_header(head.into(), headless).await?;
+    if headless {
         return Ok(());
     }
     session.write_response_body(Some(Bytes::from(body)), true).await

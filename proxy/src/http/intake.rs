@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, StatusCode, Version, header};
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tollgate_filters::chat::{self, Api, Call, ReadBounds};
 use tollgate_filters::identity::{Caller, Role};
 use tollgate_filters::verdict::{Code, Rejection};
 
+use super::answer_head::AnswerHead;
 use super::ctx::Exchange;
 use super::endpoint::Endpoint;
 use super::errors::Stop;
@@ -238,11 +238,11 @@ async fn cross_origin(session: &mut Session, exchange: &mut Exchange) -> Result<
         Decision::Preflight(headers) => {
             exchange.cors = headers;
             exchange.facts.endpoint = "preflight";
-            local::preflight(session, exchange, 204).await.map(Some)
+            local::preflight(session, exchange, StatusCode::NO_CONTENT).await.map(Some)
         }
         Decision::Refuse => {
             exchange.facts.endpoint = "preflight";
-            local::preflight(session, exchange, 403).await.map(Some)
+            local::preflight(session, exchange, StatusCode::FORBIDDEN).await.map(Some)
         }
     }
 }
@@ -254,17 +254,17 @@ pub(super) async fn answer(
     status: u16,
     body: Vec<u8>,
 ) -> Result<Next, Stop> {
-    let mut header = ResponseHeader::build(status, Some(6))?;
+    let mut head = AnswerHead::new(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     if !body.is_empty() {
-        header.insert_header("content-type", "application/json")?;
+        head.set_static(header::CONTENT_TYPE, "application/json");
     }
-    header.insert_header("content-length", body.len())?;
-    header.insert_header("cache-control", "no-store")?;
-    exchange.decorate(&mut header)?;
+    head.set(header::CONTENT_LENGTH, body.len());
+    head.set_static(header::CACHE_CONTROL, "no-store");
+    exchange.decorate(&mut head);
     exchange.facts.event.http_status = status;
     exchange.facts.event.status = tollgate_filters::audit::Status::Success;
     let headless = session.req_header().method == Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(header), headless).await?;
+    session.write_response_header(head.into(), headless).await?;
     if !headless {
         session.write_response_body(Some(body.into()), true).await?;
     }

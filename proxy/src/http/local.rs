@@ -1,11 +1,12 @@
 //! Answers that need no upstream: health, the model list, CORS preflights.
 
-use pingora_http::ResponseHeader;
+use http::{StatusCode, header};
 use pingora_proxy::Session;
 use serde_json::json;
 use tollgate_filters::identity::Caller;
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
+use super::answer_head::AnswerHead;
 use super::ctx::Exchange;
 use super::errors::Stop;
 use super::intake::{Next, answer};
@@ -46,15 +47,15 @@ pub(super) async fn startup(session: &mut Session, exchange: &mut Exchange) -> R
 pub(super) async fn preflight(
     session: &mut Session,
     exchange: &mut Exchange,
-    status: u16,
+    status: StatusCode,
 ) -> Result<Next, Stop> {
     exchange.facts.audited = false;
-    let mut header = ResponseHeader::build(status, Some(4))?;
-    header.insert_header("content-length", 0)?;
-    exchange.decorate(&mut header)?;
-    exchange.facts.event.http_status = status;
+    let mut head = AnswerHead::new(status);
+    head.set(header::CONTENT_LENGTH, 0);
+    exchange.decorate(&mut head);
+    exchange.facts.event.http_status = status.as_u16();
     exchange.facts.event.status = tollgate_filters::audit::Status::Success;
-    session.write_response_header(Box::new(header), true).await?;
+    session.write_response_header(head.into(), true).await?;
     Ok(Next::Answered)
 }
 

@@ -1,13 +1,14 @@
-//! The `metadata` object of plain answers, where `telemetry.answer_metadata` asks for it: who answered, what it cost, how long
-//! it took.
+//! The `metadata` object of plain answers and of a stream's usage chunk, where `telemetry.answer_metadata` asks for it: who
+//! answered, what it cost, how long it took.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use serde_json::json;
 use tollgate_filters::answer::Metadata;
+use tollgate_filters::json;
 
+use super::respond::usd;
 use crate::config::Name;
 use crate::runtime::Runtime;
 
@@ -27,16 +28,23 @@ impl Serving {
             return None;
         }
         let (serving, runtime) = (self.clone(), Arc::clone(runtime));
-        Some(Box::new(move |usage| {
+        Some(Arc::new(move |usage, object| {
             let serving = serving.0.lock();
             let cost = serving.as_ref().zip(usage);
             let cost = cost.and_then(|((_, model), usage)| runtime.config.prices.cost(model, usage));
-            json!({
-                "provider": serving.as_ref().map(|(provider, _)| &**provider),
-                "cost_usd": cost.map(|nano| nano as f64 / 1e9),
-                "latency_ms": started.elapsed().as_millis() as u64,
-            })
-            .to_string()
+            object.extend_from_slice(b"{\"provider\":");
+            match &*serving {
+                Some((provider, _)) => json::encode(provider, object),
+                None => object.extend_from_slice(b"null"),
+            }
+            object.extend_from_slice(b",\"cost_usd\":");
+            match cost {
+                Some(nano) => object.extend_from_slice(usd(nano).as_bytes()),
+                None => object.extend_from_slice(b"null"),
+            }
+            object.extend_from_slice(b",\"latency_ms\":");
+            object.extend_from_slice(started.elapsed().as_millis().to_string().as_bytes());
+            object.push(b'}');
         }))
     }
 }

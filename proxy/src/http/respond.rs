@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use tollgate_filters::answer::Form;
@@ -12,21 +12,12 @@ use tollgate_filters::chat::{self, Predicted};
 use tollgate_filters::select::{self, Failure, Judgement};
 use tollgate_filters::verdict::ErrorForm;
 
+use super::answer_head::{self, AnswerHead};
 use super::ctx::{Exchange, LateError};
 use crate::limits::{Level, Standing};
 
 /// The upstream answered with a status that leads to the next target.
 pub(crate) const STATUS: ErrorType = ErrorType::new("UpstreamStatus");
-
-/// Passed on as they are; `pass_headers` of a provider adds prefixes.
-const PASSED: [&str; 6] = [
-    "content-type",
-    "openai-processing-ms",
-    "openai-version",
-    "retry-after",
-    "retry-after-ms",
-    "content-language",
-];
 
 /// Of the upstream's header, either an error that leads to the next target, or what the client will see.
 pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
@@ -63,20 +54,18 @@ pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> 
         proxied.control.on_plain_header();
     }
     let settings = &running.attempt.provider().settings;
-    let model = running.attempt.model(&proxied.call.model);
-    rewrite(response, &settings.pass_headers)?;
+    let mut head = AnswerHead::like(response);
+    pass_on(&response.headers, &settings.pass_headers, &mut head);
     if form == Form::Events {
-        stream_headers(response)?;
-    } else {
-        // What leaves may be longer or shorter; a plain answer's own length is set when it is whole.
-        response.remove_header(&header::CONTENT_LENGTH);
+        stream_headers(&mut head);
     }
-    response.insert_header("x-tollgate-provider", &*settings.id)?;
-    if let Ok(value) = HeaderValue::from_str(model) {
-        response.insert_header("x-tollgate-model", value)?;
-    }
+    // The length of what leaves may be another; a plain answer's own is set when it is whole.
+    head.set_text(answer_head::PROVIDER, &settings.id);
+    head.set_text(answer_head::MODEL, running.attempt.model(&proxied.call.model));
     exchange.facts.event.http_status = status;
-    exchange.decorate(response)
+    exchange.decorate(&mut head);
+    *response = head.into();
+    Ok(())
 }
 
 /// The form that the header announces. Error answers that pass through are the upstream's own words: left as they are.
@@ -94,37 +83,42 @@ fn form_of(response: &ResponseHeader) -> Form {
 }
 
 /// Keeps what is the client's business: the provider's own limits and ids move out of the way of ours.
-fn rewrite(response: &mut ResponseHeader, prefixes: &[String]) -> Result<()> {
-    let names: Vec<HeaderName> = response.headers.keys().cloned().collect();
-    for name in names {
+fn pass_on(headers: &HeaderMap, prefixes: &[String], head: &mut AnswerHead) {
+    for (name, value) in headers {
         let text = name.as_str();
-        if PASSED.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
-            continue;
-        }
-        let renamed = match text {
-            "x-request-id" | "request-id" => Some("x-upstream-request-id".to_owned()),
-            _ => text
-                .strip_prefix("x-ratelimit-")
-                .or_else(|| text.strip_prefix("anthropic-ratelimit-"))
-                .map(|rest| format!("x-upstream-ratelimit-{rest}")),
-        };
-        let value = response.remove_header(&name);
-        if let (Some(renamed), Some(value)) = (renamed, value) {
-            response.insert_header(renamed, value)?;
+        if is_passed(text) || prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+            head.add(name.clone(), value.clone());
+        } else if matches!(text, "x-request-id" | "request-id") {
+            head.set(answer_head::UPSTREAM_REQUEST_ID, value.clone());
+        } else if let Some(rest) =
+            text.strip_prefix("x-ratelimit-").or_else(|| text.strip_prefix("anthropic-ratelimit-"))
+            && let Ok(renamed) = HeaderName::try_from(format!("x-upstream-ratelimit-{rest}"))
+        {
+            head.set(renamed, value.clone());
         }
     }
-    Ok(())
 }
 
-/// What every event stream carries (WIRE: no buffering by proxies in between, no length).
-pub(crate) fn stream_headers(response: &mut ResponseHeader) -> Result<()> {
-    response.insert_header(header::CONTENT_TYPE, "text/event-stream")?;
-    response.insert_header(header::CACHE_CONTROL, "no-cache")?;
-    response.insert_header("x-accel-buffering", "no")?;
-    response.remove_header(&header::CONTENT_LENGTH);
+/// Passed on as they are; `pass_headers` of a provider adds prefixes.
+fn is_passed(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type"
+            | "openai-processing-ms"
+            | "openai-version"
+            | "retry-after"
+            | "retry-after-ms"
+            | "content-language"
+    )
+}
+
+/// What every event stream carries: no buffering by proxies in between.
+pub(crate) fn stream_headers(head: &mut AnswerHead) {
+    head.set_static(header::CONTENT_TYPE, "text/event-stream");
+    head.set_static(header::CACHE_CONTROL, "no-cache");
+    head.set_static(answer_head::ACCEL_BUFFERING, "no");
     // HTTP/1.1 needs it, else the answer would run until the connection closes; HTTP/2 sessions remove it.
-    response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    Ok(())
+    head.set_static(header::TRANSFER_ENCODING, "chunked");
 }
 
 /// A plain answer is whole: its length and its cost are known before its header leaves.
@@ -170,35 +164,49 @@ fn retry_after(response: &ResponseHeader) -> Option<Duration> {
     select::retry_after(text("retry-after"), text("retry-after-ms"), now)
 }
 
+/// Names of limit, remaining and reset.
+type Names = [HeaderName; 3];
+
+const REQUESTS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+const ANTHROPIC_REQUESTS: Names = [
+    HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+    HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+];
+const ANTHROPIC_TOKENS: Names = [
+    HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+];
+
 /// The gateway's own limits, in the surface's form.
-pub(crate) fn limit_headers(
-    response: &mut ResponseHeader,
-    standing: &Standing,
-    form: ErrorForm,
-    now: Timestamp,
-) -> Result<()> {
-    let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
-    for (what, level) in kinds.into_iter().filter_map(|(what, level)| Some((what, level?))) {
-        let Level { limit, remaining, reset } = level;
+pub(crate) fn limit_headers(head: &mut AnswerHead, standing: &Standing, form: ErrorForm, now: Timestamp) {
+    let (requests, tokens) = match form {
+        ErrorForm::OpenAi => (REQUESTS, TOKENS),
+        ErrorForm::Anthropic => (ANTHROPIC_REQUESTS, ANTHROPIC_TOKENS),
+    };
+    for (names, level) in [(requests, standing.requests), (tokens, standing.tokens)] {
+        let Some(Level { limit, remaining, reset }) = level else { continue };
+        let [of_limit, of_remaining, of_reset] = names;
+        head.set(of_limit, limit);
+        head.set(of_remaining, remaining);
         match form {
-            ErrorForm::OpenAi => {
-                response.insert_header(format!("x-ratelimit-limit-{what}"), limit)?;
-                response.insert_header(format!("x-ratelimit-remaining-{what}"), remaining)?;
-                response.insert_header(
-                    format!("x-ratelimit-reset-{what}"),
-                    tollgate_filters::limits::reset_text(reset),
-                )?;
-            }
+            ErrorForm::OpenAi => head.set_text(of_reset, &tollgate_filters::limits::reset_text(reset)),
             ErrorForm::Anthropic => {
                 let at = now.micros().saturating_add(i64::try_from(reset.as_micros()).unwrap_or(i64::MAX));
-                response.insert_header(format!("anthropic-ratelimit-{what}-limit"), limit)?;
-                response.insert_header(format!("anthropic-ratelimit-{what}-remaining"), remaining)?;
-                let at = Timestamp::from_micros(at).to_string();
-                response.insert_header(format!("anthropic-ratelimit-{what}-reset"), at)?;
+                head.set_text(of_reset, &Timestamp::from_micros(at).to_string());
             }
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -227,7 +235,9 @@ mod tests {
         ] {
             response.insert_header(name, value).expect("valid");
         }
-        rewrite(&mut response, &["x-vendor-".to_owned()]).expect("valid");
+        let mut head = AnswerHead::like(&response);
+        pass_on(&response.headers, &["x-vendor-".to_owned()], &mut head);
+        let response = ResponseHeader::from(head);
         let mut names: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let want = [

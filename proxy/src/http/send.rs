@@ -1,7 +1,7 @@
 //! What goes upstream: path, host, credential, headers, and this attempt's body.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -9,41 +9,6 @@ use tollgate_filters::chat::Outgoing;
 use tollgate_filters::verdict::ErrorForm;
 
 use super::ctx::Exchange;
-
-/// Never passed on: the caller's credentials and account headers, what a browser or another proxy added, framing that this
-/// attempt sets itself. Hop-by-hop headers are removed by Pingora (RFC 9110 section 7.6.1).
-const WITHHELD: [&str; 30] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "openai-organization",
-    "openai-project",
-    "x-amz-security-token",
-    "x-amz-date",
-    "x-amz-content-sha256",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "origin",
-    "referer",
-    "accept-encoding",
-    "expect",
-    "te",
-    "transfer-encoding",
-    "content-length",
-    "content-encoding",
-    "host",
-    "x-llm-source",
-    "x-llm-user",
-    "x-llm-request-type",
-];
 
 /// The head of this attempt's request. Pingora hands in a copy of the caller's.
 pub(crate) fn header(session: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -97,18 +62,49 @@ pub(crate) fn header(session: &Session, request: &mut RequestHeader, exchange: &
 }
 
 fn strip(request: &mut RequestHeader) {
-    let foreign: Vec<HeaderName> = withheld(&request.headers);
+    let foreign: Vec<HeaderName> = request.headers.keys().filter(|name| is_withheld(name)).cloned().collect();
     for name in foreign {
         request.remove_header(&name);
     }
 }
 
-fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| WITHHELD.contains(&name.as_str()) || name.as_str().starts_with("sec-"))
-        .cloned()
-        .collect()
+/// Never passed on: the caller's credentials and account headers, what a browser or another proxy added, framing that this
+/// attempt sets itself. Hop-by-hop headers are removed by Pingora (RFC 9110 section 7.6.1).
+fn is_withheld(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("sec-")
+        || matches!(
+            name,
+            "authorization"
+                | "proxy-authorization"
+                | "x-api-key"
+                | "api-key"
+                | "x-goog-api-key"
+                | "cookie"
+                | "openai-organization"
+                | "openai-project"
+                | "x-amz-security-token"
+                | "x-amz-date"
+                | "x-forwarded-for"
+                | "x-forwarded-host"
+                | "x-forwarded-proto"
+                | "x-forwarded-port"
+                | "forwarded"
+                | "via"
+                | "x-real-ip"
+                | "origin"
+                | "referer"
+                | "accept-encoding"
+                | "expect"
+                | "te"
+                | "transfer-encoding"
+                | "content-length"
+                | "content-encoding"
+                | "host"
+                | "x-llm-source"
+                | "x-llm-user"
+                | "x-llm-request-type"
+        )
 }
 
 /// This attempt's body, once: the seam replays the caller's, and it is replaced here.

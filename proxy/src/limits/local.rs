@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,15 +96,16 @@ impl LocalLimits {
         table.parts.iter().map(|part| part.slots.len()).sum::<usize>() + table.overflow.len()
     }
 
-    fn pick<'r>(&self, rule: &'r Rule, ask: &Ask<'_>) -> Option<Pick<'r>> {
-        let mut hash = self.shared.hasher();
-        rule.identify(ask, &mut hash)
+    fn pick<'r>(rule: &'r Rule, ask: &Ask<'_>, hash: &mut Wide<'_>) -> Option<Pick<'r>> {
+        hash.bytes.clear();
+        rule.identify(ask, hash)
             .then(|| Pick { rule, place: Place { identity: hash.wide(), overflow: false } })
     }
 
     fn take(&self, rules: &LimitRules, ask: &Ask<'_>) -> Result<Reservation, Refused> {
         let mut picks: Vec<Pick<'_>> = Vec::with_capacity(8);
-        picks.extend(rules.holding(ask).filter_map(|rule| self.pick(rule, ask)));
+        let mut hash = self.shared.hasher();
+        picks.extend(rules.holding(ask).filter_map(|rule| LocalLimits::pick(rule, ask, &mut hash)));
         if picks.is_empty() {
             return Ok(Reservation { tokens: ask.tokens, standing: Standing::default(), hold: None });
         }
@@ -148,8 +148,8 @@ fn rank(refusal: &Refusal) -> (bool, Duration) {
 }
 
 impl Shared {
-    fn hasher(&self) -> Wide {
-        Wide(self.seeds.0.build_hasher(), self.seeds.1.build_hasher())
+    fn hasher(&self) -> Wide<'_> {
+        Wide { seeds: &self.seeds, bytes: Vec::with_capacity(128) }
     }
 }
 
@@ -303,23 +303,31 @@ impl Hold for LocalHold {
     }
 }
 
-/// Two keyed hashers over the same bytes.
-struct Wide(DefaultHasher, DefaultHasher);
+/// Two keyed hashes of the same bytes. They are gathered first: SipHash costs more per write than per byte.
+struct Wide<'s> {
+    seeds: &'s (RandomState, RandomState),
+    bytes: Vec<u8>,
+}
 
-impl Wide {
+impl Wide<'_> {
     fn wide(&self) -> Identity {
-        u128::from(self.0.finish()) << 64 | u128::from(self.1.finish())
+        u128::from(self.half(&self.seeds.0)) << 64 | u128::from(self.half(&self.seeds.1))
+    }
+
+    fn half(&self, seed: &RandomState) -> u64 {
+        let mut hasher = seed.build_hasher();
+        hasher.write(&self.bytes);
+        hasher.finish()
     }
 }
 
-impl Hasher for Wide {
+impl Hasher for Wide<'_> {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.write(bytes);
-        self.1.write(bytes);
+        self.bytes.extend_from_slice(bytes);
     }
 
     fn finish(&self) -> u64 {
-        self.1.finish()
+        self.half(&self.seeds.1)
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Lines {
 
 static LINES: Lines = Lines { waiting: Mutex::new(Vec::new()), arrived: Condvar::new() };
 
-/// Hands every line to the buffer.
+/// Hands every line of a formatter to the buffer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToLines;
 
@@ -35,21 +35,28 @@ impl<'a> MakeWriter<'a> for ToLines {
 
 impl Write for ToLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = LINES.lock();
-        let first = waiting.is_empty();
-        waiting.extend_from_slice(line);
-        if waiting.len() > ROOM {
-            return LINES.write(waiting).map(|()| line.len());
-        }
-        drop(waiting);
-        if first {
-            LINES.arrived.notify_one(); // later lines find it awake
-        }
+        append(line);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Takes a whole line.
+pub(super) fn append(line: &[u8]) {
+    let mut waiting = LINES.lock();
+    let first = waiting.is_empty();
+    waiting.extend_from_slice(line);
+    if waiting.len() > ROOM {
+        // A reader of the log that is gone must not stop the gateway.
+        let _ = LINES.write(waiting);
+        return;
+    }
+    drop(waiting);
+    if first {
+        LINES.arrived.notify_one(); // later lines find it awake
     }
 }
 

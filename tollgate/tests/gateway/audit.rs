@@ -159,6 +159,34 @@ async fn a_full_queue_refuses_or_drops() {
     }
 }
 
+/// Who answered and what it cost, in the body: of a plain answer, and of a stream whose caller asked for usage, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_say_what_they_cost_where_asked() {
+    let (fake, gateway) = start("telemetry: {answer_metadata: true}");
+    fake.script("gpt-4o", Script::says(["Yes, ", "sir."]).tokens(1000, 100));
+    let call = async |body: &Value| {
+        let answer = client().post(gateway.url(CHAT)).json(body).send().await.expect("answered");
+        answer.text().await.expect("whole")
+    };
+    let plain: Value = serde_json::from_str(&call(&chat("gpt-4o", "Hi", false)).await).expect("JSON");
+    let told = &plain["metadata"];
+    assert_eq!((&told["provider"], &told["cost_usd"]), (&json!("up"), &json!(0.0035)), "{plain}");
+    assert!(told["latency_ms"].is_u64());
+    let mut body = chat("gpt-4o", "Hi", true);
+    assert!(!call(&body).await.contains("metadata"), "nobody asked for usage");
+    body["stream_options"] = json!({"include_usage": true});
+    let stream = call(&body).await;
+    let chunks = stream.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let chunks = chunks.map(|rest| serde_json::from_str::<Value>(&format!("{{{rest}")).expect("JSON"));
+    let told: Vec<_> = chunks.filter(|chunk| !chunk["metadata"].is_null()).collect();
+    let [chunk] = &told[..] else { panic!("once: {stream}") };
+    assert_eq!((&chunk["usage"]["prompt_tokens"], &chunk["choices"]), (&json!(1000), &json!([])));
+    assert_eq!(
+        (&chunk["metadata"]["provider"], &chunk["metadata"]["cost_usd"]),
+        (&json!("up"), &json!(0.0035))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_one_line_with_the_promised_fields() {
     let (fake, gateway) = start("");

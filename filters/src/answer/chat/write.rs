@@ -108,11 +108,17 @@ impl Chat {
     /// The extra chunk with usage.
     pub(super) fn write_usage(&mut self, core: &mut Core, usage: &[u8]) {
         core.meter.sent = true;
-        core.outlet.write(None, |out| {
+        let counted = core.best_usage();
+        let Core { options, outlet, .. } = core;
+        outlet.write(None, |out| {
             out.push(b'{');
             out.extend_from_slice(&self.envelope);
             out.extend_from_slice(b"\"choices\":[],\"usage\":");
             out.extend_from_slice(usage);
+            if let Some(make) = &options.metadata {
+                out.extend_from_slice(b",\"metadata\":");
+                make(Some(&counted), out);
+            }
             out.push(b'}');
         });
     }

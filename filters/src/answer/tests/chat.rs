@@ -350,6 +350,27 @@ fn continuous_usage_is_neither_summed_nor_sent_twice() {
 }
 
 #[test]
+fn metadata_stands_beside_the_usage_that_the_caller_asked_for() {
+    let telling = |usage_asked| {
+        let tell = |usage: Option<&Usage>, out: &mut Vec<u8>| {
+            out.extend_from_slice(usage.map_or(0, |usage| usage.output).to_string().as_bytes());
+        };
+        Options { usage_asked, metadata: Some(std::sync::Arc::new(tell)), ..Options::new(Api::Chat) }
+    };
+    let mut input = hello();
+    input.push(usage_chunk());
+    let got = run(&telling(true), Form::Events, &stream(&input));
+    let told: Vec<_> =
+        events(&got.text).into_iter().filter(|event| !event.data["metadata"].is_null()).collect();
+    assert_eq!(told.len(), 1, "{}", got.text);
+    assert_eq!(
+        (&told[0].data["metadata"], &told[0].data["usage"]["completion_tokens"]),
+        (&5.into(), &5.into())
+    );
+    assert!(!run(&telling(false), Form::Events, &stream(&input)).text.contains("metadata"));
+}
+
+#[test]
 fn azure_first_chunk_passes_as_it_is() {
     let first = r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0,"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}}}]}"#;
     let mut input = vec![first.to_owned()];

@@ -230,10 +230,14 @@ fn embeddings_pass_through_and_tell_their_usage() {
 
 #[test]
 fn metadata_is_inserted_where_there_is_none() {
-    let tell = |usage: Option<&Usage>| format!(r#"{{"cost_usd":{}}}"#, usage.map_or(0, |usage| usage.output));
+    let tell = |usage: Option<&Usage>, out: &mut Vec<u8>| {
+        out.extend_from_slice(
+            format!(r#"{{"cost_usd":{}}}"#, usage.map_or(0, |usage| usage.output)).as_bytes(),
+        );
+    };
     let run = |body: &str| {
         let options =
-            Options { metadata: Some(Box::new(tell)), model: Some("house".into()), ..masking(Api::Chat) };
+            Options { metadata: Some(std::sync::Arc::new(tell)), model: Some("house".into()), ..masking(Api::Chat) };
         let mut pipeline = Pipeline::new(options, Masker::new());
         pipeline.begin(Form::Plain);
         let mut out = Vec::new();

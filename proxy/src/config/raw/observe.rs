@@ -72,7 +72,8 @@ pub struct Telemetry {
     pub level: String,
     /// The organisation as a label of metrics; as many series as there are organisations.
     pub org_label: bool,
-    /// A `metadata` object (provider, cost, latency) in plain answers.
+    /// A `metadata` object (`provider`, `cost_usd`, `latency_ms`) in plain answers, and beside the usage in the last chunk of chat and
+    /// completion streams whose caller asked for usage.
     pub answer_metadata: bool,
 }
 
