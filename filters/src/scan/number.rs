@@ -8,9 +8,16 @@
 use super::End;
 use super::units::{Unit, View, is_word};
 
+mod begin;
+mod extension;
+mod gap;
 mod judge;
 
+pub(super) use begin::lead;
 pub(super) use judge::{Judge, Verdict};
+
+use extension::extension;
+use gap::{Gap, begins_gap, gap_of};
 
 /// Units after a group's start by which everything that can begin there is decided: the longest written phone number with its
 /// extension, or card, and the separator after it.
@@ -30,23 +37,6 @@ const DOTS: usize = 3;
 const MAX_GROUPS: usize = WINDOW / 2 + 4;
 /// Digits of a telephone extension.
 const MAX_EXTENSION: u8 = 7;
-
-/// What stands between two groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gap {
-    /// Nothing: the first group.
-    None,
-    Dash,
-    Dot,
-    Space,
-    Slash,
-    /// `(`, alone or after a space or dash.
-    Open,
-    /// `)`, alone or before a space, dash or dot.
-    Close,
-    /// A dash between spaces.
-    Wide,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Group {
@@ -122,64 +112,6 @@ impl Number {
         }
     }
 
-    /// Begins a token at `digit`, the raw offset of its first digit; it reaches back over a `+` and brackets, not past `floor`.
-    pub(super) fn begin(&mut self, view: &View<'_>, digit: usize, floor: usize) {
-        self.groups.clear();
-        self.digits.clear();
-        (self.plus, self.open, self.first, self.units) = (false, false, 0, 0);
-        (self.follows_finding, self.extension, self.ended) = (false, None, false);
-        self.start = lead(view, digit, floor);
-        let mut at = self.start;
-        while let Some(unit) = view.next(at).filter(|unit| unit.start < digit) {
-            self.plus |= unit.byte == b'+';
-            self.open |= unit.byte == b'(';
-            at = unit.end;
-        }
-        at = self.start;
-        self.before = [(); 3].map(|()| {
-            let unit = view.prev(at);
-            at = unit.map_or(at, |unit| unit.start);
-            unit.map_or(b' ', |unit| unit.byte)
-        });
-        // Until the token ends, whatever follows its last group may go on.
-        self.after = [b'0'; 2];
-        self.at = digit;
-        self.phase = Phase::Gap([0; 3], 0);
-    }
-
-    /// Reads over a token that is too short for anything, as most numbers are, without looking at its groups. The same as
-    /// `begin` and `run` would do, or nothing: false.
-    pub(super) fn skip_short(&mut self, view: &View<'_>, digit: usize) -> bool {
-        let bytes = &view.text.as_bytes()[..view.end - view.base];
-        let (mut at, mut digits, mut dots) = (digit - view.base, 0, 0);
-        if at.checked_sub(1).is_some_and(|before| matches!(bytes[before], b'+' | b'(' | 0x80..)) {
-            return false;
-        }
-        loop {
-            let Some(byte) = bytes.get(at) else { return false };
-            match (byte, bytes.get(at + 1)) {
-                (b'0'..=b'9', _) => digits += 1,
-                (b'.', Some(b'0'..=b'9')) => dots += 1,
-                (b'-' | b' ' | b'/', Some(b'0'..=b'9')) => {}
-                (b'-' | b'.' | b' ' | b'/', Some(after)) if !after.is_ascii() || begins_gap(&[*after]) => {
-                    return false;
-                }
-                (b'-' | b'.' | b' ' | b'/', Some(_)) => {
-                    at += 1;
-                    break;
-                }
-                (b'-' | b'.' | b' ' | b'/' | b'(' | b')', _) | (0x80.., _) => return false,
-                _ => break,
-            }
-            if digits == SHORT || dots == DOTS {
-                return false;
-            }
-            at += 1;
-        }
-        (self.at, self.ended) = (view.base + at, true);
-        true
-    }
-
     pub(super) fn is_open(&self) -> bool {
         !self.ended
     }
@@ -236,7 +168,7 @@ impl Number {
             self.ended = true;
             self.decide_all(view, judge);
             if enough && judge.decided.len() == found {
-                judge.overflow(start, view.end);
+                judge.cut_short(self, start, view.end);
             }
         }
     }
@@ -297,7 +229,7 @@ impl Number {
     /// A unit that is neither digit nor separator: the token ends, unless a telephone extension begins.
     fn leave(&mut self, after: [u8; 2], byte: u8) {
         let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
-        if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#') && digits >= 10 {
+        if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#' | b',' | b';') && digits >= 10 {
             self.after = after;
             let mut word = [0; 12];
             word[0] = byte;
@@ -403,48 +335,4 @@ impl Number {
         let end = self.groups[to].digit + usize::from(self.groups[to].len);
         &self.digits[self.groups[from].digit..end]
     }
-}
-
-/// Where a number whose first digit stands at `digit` begins: at most three plus signs or brackets before it.
-pub(super) fn lead(view: &View<'_>, digit: usize, floor: usize) -> usize {
-    let mut start = digit;
-    for _ in 0..3 {
-        match view.prev(start) {
-            Some(unit) if matches!(unit.byte, b'+' | b'(') && unit.start >= floor => start = unit.start,
-            _ => break,
-        }
-    }
-    start
-}
-
-fn gap_of(gap: &[u8]) -> Option<Gap> {
-    Some(match gap {
-        b"" => Gap::None,
-        b"-" => Gap::Dash,
-        b"." => Gap::Dot,
-        b" " => Gap::Space,
-        b"/" => Gap::Slash,
-        b"(" | b" (" | b"-(" => Gap::Open,
-        b")" | b") " | b")-" | b")." => Gap::Close,
-        b" - " => Gap::Wide,
-        _ => return None,
-    })
-}
-
-fn begins_gap(gap: &[u8]) -> bool {
-    gap == b" -" || gap_of(gap).is_some_and(|gap| gap != Gap::None)
-}
-
-/// Whether `word` begins a telephone extension (`x`, `ext.`, `extension`, `#`), and if so whether digits may follow.
-fn extension(word: &[u8]) -> Option<bool> {
-    const WORDS: [&[u8]; 5] = [b"extension", b"extn", b"ext", b"x", b"#"];
-    let letters = word.iter().take_while(|b| b.is_ascii_alphabetic() || **b == b'#').count();
-    let (name, rest) = word.split_at(letters);
-    let whole = WORDS.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if rest.is_empty() {
-        let begins =
-            |known: &[u8]| known.get(..name.len()).is_some_and(|part| part.eq_ignore_ascii_case(name));
-        return WORDS.iter().any(|known| begins(known)).then_some(whole);
-    }
-    (whole && matches!(rest, b"." | b":" | b" " | b". " | b": ")).then_some(true)
 }

@@ -288,7 +288,7 @@ mod tests {
             let value = format!("(415) 222-{n:04}");
             let phone = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &fold(&value), &value);
             let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-            assert!(phone.starts_with('(') && super::super::check::nanp(digits.as_bytes()), "{phone}");
+            assert!(phone.starts_with('(') && super::super::check::plan::nanp(digits.as_bytes()), "{phone}");
             assert_eq!(&digits[3..8], "55501", "{phone}");
         }
         let spaced =

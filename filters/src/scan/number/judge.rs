@@ -68,7 +68,23 @@ impl Judge<'_, '_> {
 
     /// Takes the raw bytes for a finding of the first rule that acts.
     pub(super) fn overflow(&mut self, start: usize, end: usize) {
-        let rules = [Detector::Card, Detector::Ssn, Detector::Phone, Detector::Ipv4];
+        self.take_for([Detector::Card, Detector::Ssn, Detector::Phone, Detector::Ipv4], start, end);
+    }
+
+    /// Takes a number for a finding that would have gone on.
+    pub(super) fn cut_short(&mut self, number: &Number, start: usize, end: usize) {
+        let dotted = number.groups.iter().skip(1).all(|group| group.gap == Gap::Dot);
+        let likeliest = match number.groups.len() {
+            _ if number.plus || number.open => Detector::Phone,
+            3.. if dotted => Detector::Ipv4,
+            1 => Detector::Card,
+            _ if number.groups[0].len == 4 => Detector::Card,
+            _ => Detector::Phone,
+        };
+        self.take_for([likeliest, Detector::Card, Detector::Phone, Detector::Ssn], start, end);
+    }
+
+    fn take_for(&mut self, rules: [Detector; 4], start: usize, end: usize) {
         let acting =
             rules.iter().filter_map(|detector| self.rule(*detector)).find(|rule| self.policy.acts_on(*rule));
         if let Some(rule) = acting {
@@ -159,6 +175,11 @@ impl Case<'_> {
     fn left_of(&self, rule: Detector) -> Side {
         let hash = self.first == 0 && self.number.before[0] == b'#';
         if hash && self.context(rule) == Context::For { Side::Free } else { self.left() }
+    }
+
+    /// `212-555-0123/212-555-0124`: what follows the slash begins as this did.
+    fn is_followed_by_another(&self, last: usize) -> bool {
+        self.gap(last + 1) == Some(Gap::Slash) && self.len(last + 1) == self.len(self.first)
     }
 
     /// `1) 219-09-9998`: what stands before is the item's number.

@@ -18,7 +18,8 @@ impl Case<'_> {
         }
         if self.len(first) >= 12 {
             let digits = self.digits(first);
-            let valid = card::card(digits) && self.right(first) != Side::Joined && self.believable(digits);
+            let free = self.right(first) != Side::Joined || self.is_followed_by_another(first);
+            let valid = card::card(digits) && free && self.believable(digits);
             return if valid { self.found(Detector::Card, first) } else { None };
         }
         let gap = self.gap(first + 1)?;
@@ -33,6 +34,7 @@ impl Case<'_> {
             }
             let next = self.right(last);
             let ends = next == Side::Free
+                || self.is_followed_by_another(last)
                 || next == Side::Number && (digits.len() >= 15 || self.gap(last + 1) != Some(gap));
             // The longest: nineteen digits often have a valid sixteen in them.
             if ends && self.card_layout(last) && card::card(digits) {

@@ -1,7 +1,8 @@
 //! Phone numbers among groups of digits.
 
 use super::{Case, Side, Verdict};
-use crate::scan::check::{e164, is_grouped_nanp, isbn10, nanp};
+use crate::scan::check::isbn10;
+use crate::scan::check::plan::{e164, is_grouped_nanp, nanp};
 use crate::scan::number::Gap;
 use crate::scan::rules::{Context, Detector};
 use crate::scan::units::LETTER;
@@ -11,7 +12,7 @@ impl Case<'_> {
         let last = if self.number.plus && self.first == 0 {
             self.international(0)?
         } else {
-            self.nanp_layout().or_else(|| self.double_zero()).or_else(|| self.national())?
+            self.nanp_layout().or_else(|| self.exit_code()).or_else(|| self.national())?
         };
         let end = self.number.extension.filter(|_| last + 1 == self.number.groups.len());
         Some(Verdict { last, end, rule: Detector::Phone, exempt: false })
@@ -28,7 +29,7 @@ impl Case<'_> {
         let mut best = None;
         for (last, group) in number.groups.iter().enumerate().skip(self.first) {
             let trunk = group.gap == Gap::Open && group.len == 1 && self.number.digits[group.digit] == b'0';
-            if last > self.first && group.gap == Gap::Wide || last - self.first >= 9 {
+            if last - self.first >= 9 {
                 break;
             }
             for digit in self.number.digits_of(last, last).iter().filter(|_| !trunk) {
@@ -52,13 +53,17 @@ impl Case<'_> {
         best
     }
 
-    /// `001` or `00` and a country code, in several groups.
-    fn double_zero(&self) -> Option<usize> {
+    /// `00` or `011` and a country code, in several groups.
+    fn exit_code(&self) -> Option<usize> {
         let digits = self.digits(self.first);
-        if !digits.starts_with(b"00") || digits.len() > 6 || self.left() == Side::Joined {
+        if digits.len() > 6 || self.left() == Side::Joined {
             return None;
         }
-        self.international(2)
+        match digits {
+            b"011" => self.international(3),
+            [b'0', b'0', ..] => self.international(2),
+            _ => None,
+        }
     }
 
     fn opens(&self, group: usize) -> bool {
@@ -70,7 +75,7 @@ impl Case<'_> {
     fn nanp_layout(&self) -> Option<usize> {
         let number = self.number;
         let (first, bracket) = (self.first, self.opens(self.first));
-        let code = self.len(first) == 1 && number.digits_of(first, first) == b"1";
+        let code = number.digits_of(first, first) == b"1" && self.gap(first + 1) != Some(Gap::Close);
         let area = if code { first + 1 } else { first };
         let (lens, last) = match [self.len(area), self.len(area + 1), self.len(area + 2)] {
             [3, 3, 4] => (3, area + 2),
@@ -79,7 +84,7 @@ impl Case<'_> {
             _ => return None,
         };
         let digits = number.digits_of(area, last);
-        if !nanp(digits) && !(lens == 3 && is_grouped_nanp(digits)) {
+        if !(nanp(digits) || lens == 3 && is_grouped_nanp(digits)) {
             return None;
         }
         let opened = bracket || code && self.opens(area);
@@ -101,6 +106,7 @@ impl Case<'_> {
         };
         let right = match self.right(last) {
             Side::Joined if last + 1 == number.groups.len() && number.extension.is_some() => Side::Free,
+            Side::Joined if self.is_followed_by_another(last) => Side::Number,
             side => side,
         };
         if !gaps || left == Side::Joined || right == Side::Joined {
@@ -137,7 +143,7 @@ impl Case<'_> {
     /// Nothing else stands before the number, and it ends at the text's end or line's.
     pub(super) fn alone(&self) -> bool {
         self.number.start == 0
-            && matches!(self.number.after[0], b' ' | b'\n')
+            && matches!(self.number.after, [b'\n', _] | [b' ', b' ' | b'\n'])
             && self.number.groups.len() == 1
     }
 
