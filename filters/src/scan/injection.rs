@@ -125,18 +125,13 @@ impl Injection {
     /// The best hit of each signal, in points.
     fn look(&self, text: &[u8], json: bool, points: &mut [i32]) {
         let mut looks = FREE_LOOKS + text.len() / BYTES_PER_LOOK;
-        self.anchors.each(text, |at, phrases| {
-            for index in phrases {
-                if looks == 0 {
-                    return false;
-                }
-                looks -= 1;
-                let phrase = &self.phrases[usize::from(*index)];
-                if let Some(span) = phrase.find(text, at) {
-                    self.count(phrase, span, text, json, points);
-                }
+        self.anchors.each(text, |at, phrase| {
+            let phrase = &self.phrases[usize::from(phrase)];
+            if let Some(span) = phrase.find(text, at) {
+                self.count(phrase, span, text, json, points);
             }
-            true
+            looks -= 1;
+            looks > 0
         });
     }
 
@@ -177,7 +172,16 @@ impl Injection {
             .map(|(signal, points)| (signal.id.clone(), *points as u8))
             .collect();
         signals.sort_by_key(|(_, points)| std::cmp::Reverse(*points));
-        let mut total: i32 = points.iter().sum();
+        // What is only spoken of does not add up: an article names many attacks.
+        let (mut total, mut spoken_of) = (0, 0);
+        for (signal, points) in self.signals.iter().zip(points) {
+            if *points < 0 || *points >= i32::from(signal.weight) {
+                total += points;
+            } else {
+                spoken_of = spoken_of.max(*points);
+            }
+        }
+        total += spoken_of;
         if len > DOCUMENT && signals.len() == 1 {
             total = total * ALONE_IN_DOCUMENT / 100;
         }

@@ -56,15 +56,48 @@ impl Folded {
                     continue;
                 }
             }
-            let mut end = (at + BLOCK).min(bytes.len());
-            while !text.is_char_boundary(end) {
-                end += 1;
-            }
-            for c in text[at..end].chars() {
-                self.push(c, fold);
-            }
-            at = end;
+            at = self.wide(text, at, fold);
         }
+    }
+
+    /// Reads on until there is ASCII again.
+    fn wide(&mut self, text: &str, at: usize, fold: &Fold) -> usize {
+        const ENOUGH: usize = 8;
+        let bytes = text.as_bytes();
+        let mut at = at;
+        let mut ascii = 0;
+        while at < bytes.len() && ascii < ENOUGH {
+            if bytes[at] < 0x80 {
+                self.out.push(bytes[at].to_ascii_lowercase());
+                at += 1;
+                ascii += 1;
+                continue;
+            }
+            ascii = 0;
+            at = self.run(text, at).unwrap_or_else(|| {
+                let c = text[at..].chars().next().unwrap_or(' ');
+                self.push(c, fold);
+                at + c.len_utf8()
+            });
+        }
+        at
+    }
+
+    /// Copies what folds to itself: ideographs, kana, Hangul.
+    fn run(&mut self, text: &str, at: usize) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let end = bytes.len();
+        let is_plain = |at: usize| match bytes[at] {
+            0xe4..=0xe9 | 0xeb | 0xec => true, // U+4000 to U+9FFF, U+B000 to U+CFFF
+            0xe3 => matches!(bytes[at + 1], 0x81..=0x83), // U+3040 to U+30FF
+            _ => false,
+        };
+        let mut to = at;
+        while to < end && is_plain(to) {
+            to += 3;
+        }
+        self.out.extend_from_slice(&bytes[at..to]);
+        (to > at).then_some(to)
     }
 
     fn push(&mut self, c: char, fold: &Fold) {

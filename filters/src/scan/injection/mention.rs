@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// Bytes before a hit that tell how it is meant.
 const BEFORE: usize = 100;
+/// Bytes of its line before it in which a quote may open.
+const LINE: usize = 1_024;
 /// Bytes behind it in which its quote closes.
 const BEHIND: usize = 200;
 
@@ -107,14 +109,17 @@ pub(super) fn percent(text: &[u8], span: Range<usize>, json: bool) -> i32 {
 
 /// Inside of quotes or backticks that open before it on its line and close behind it. JSON's quotes say nothing.
 fn is_quoted(text: &[u8], span: &Range<usize>, json: bool) -> bool {
-    let line = text[..span.start].iter().rev().take(BEHIND).take_while(|byte| **byte != b'\n');
+    let line = text[..span.start].iter().rev().take(LINE).take_while(|byte| **byte != b'\n');
     let mut open = [false; 3];
+    let mut after = 0;
     for byte in line {
         match byte {
             b'"' => open[0] ^= true,
-            b'`' => open[1] ^= true,
+            // Two in a row are one.
+            b'`' if after != b'`' => open[1] ^= true,
             _ => {}
         }
+        after = *byte;
     }
     // An apostrophe opens a quote only in front of a word.
     open[2] =

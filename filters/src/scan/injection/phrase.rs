@@ -80,9 +80,9 @@ impl Phrase {
         if !is_word(phrase.tokens.first()) || !is_word(phrase.tokens.last()) {
             return Err(format!("`{text}` begins or ends with a gap; remove it"));
         }
-        if phrase.anchors().any(|anchor| anchor.len() < anchors::LENGTH) {
+        if phrase.anchors().any(|anchor| anchor.len() < anchors::SHORTEST) {
             return Err(format!(
-                "`{text}`: the words that are searched for need four letters; put `!` before others"
+                "`{text}`: the words that are searched for need six letters; put `!` before others"
             ));
         }
         Ok(phrase)
@@ -91,8 +91,8 @@ impl Phrase {
     /// Characters as they stand.
     pub(super) fn mark(text: &str, fold: &Fold) -> Result<Phrase, String> {
         let mark = folded(text, fold);
-        if mark.len() < anchors::LENGTH {
-            return Err(format!("`{text}`: a mark needs four characters"));
+        if mark.len() < anchors::SHORTEST {
+            return Err(format!("`{text}`: a mark needs six characters"));
         }
         Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, signal: 0 })
     }

@@ -1,0 +1,291 @@
+//! What an upstream streams.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tollgate_filters::chat::Api;
+
+use crate::{Attempt, CARD, Carrier, EMAIL, TOKEN};
+
+const HELD: &str = "What could still become a value is held until it is decided.";
+
+pub(crate) fn attempts() -> Vec<Attempt> {
+    [chats(), surfaces()].into_iter().flatten().collect()
+}
+
+/// A chat stream of these deltas, each with its choice.
+fn chat(deltas: impl IntoIterator<Item = (u64, Value)>) -> String {
+    let chunk = |index: u64, delta: Value, reason: Value| {
+        json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": index, "delta": delta, "finish_reason": reason}]})
+    };
+    let mut events = Vec::new();
+    let mut choices = std::collections::BTreeSet::new();
+    for (index, delta) in deltas {
+        choices.insert(index);
+        events.push(chunk(index, delta, Value::Null));
+    }
+    events.extend(choices.into_iter().map(|index| chunk(index, json!({}), json!("stop"))));
+    let mut stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    stream.push_str("data: [DONE]\n\n");
+    stream
+}
+
+fn by_letter(value: &str) -> Vec<String> {
+    format!("It is {value} then.").chars().map(String::from).collect()
+}
+
+fn said(
+    what: &'static str,
+    written: &str,
+    stream: String,
+    value: &str,
+    found: bool,
+    why: &'static str,
+) -> Attempt {
+    Attempt {
+        what,
+        written: written.to_owned(),
+        carrier: Carrier::Answer(Api::Chat, stream, value.to_owned()),
+        found,
+        why,
+    }
+}
+
+fn chats() -> Vec<Attempt> {
+    let content = |text: &str| (0, json!({"content": text}));
+    let letters = |value: &str| chat(by_letter(value).iter().map(|letter| content(letter)));
+    let both = by_letter(EMAIL).into_iter().zip(by_letter(EMAIL));
+    let choices = both.flat_map(|(a, b)| [(0, json!({"content": a})), (1, json!({"content": b}))]);
+    let arguments = |value: &str| {
+        let text = json!({"to": value}).to_string();
+        let start = json!({"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]});
+        let pieces = text
+            .chars()
+            .map(|c| (0, json!({"tool_calls": [{"index": 0, "function": {"arguments": c.to_string()}}]})));
+        chat(std::iter::once((0, start)).chain(pieces).collect::<Vec<_>>())
+    };
+    let escaped = EMAIL.replace('@', "\\u0040");
+    let escapes = {
+        let text = format!("{{\"to\": \"{escaped}\"}}");
+        let start = json!({"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]});
+        let pieces = text
+            .chars()
+            .map(|c| (0, json!({"tool_calls": [{"index": 0, "function": {"arguments": c.to_string()}}]})));
+        chat(std::iter::once((0, start)).chain(pieces).collect::<Vec<_>>())
+    };
+    let logprobs: String = by_letter(EMAIL)
+        .iter()
+        .map(|letter| {
+            let token = json!({"token": letter, "logprob": -0.1, "bytes": letter.as_bytes(), "top_logprobs": []});
+            let event = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
+                {"index": 0, "delta": {"content": letter}, "logprobs": {"content": [token]}, "finish_reason": null}]});
+            format!("data: {event}\n\n")
+        })
+        .collect();
+    let logprobs = format!("{logprobs}{}", chat([(0, json!({}))]));
+    vec![
+        said("A value cut into single letters", "`a` `l` `i` `c` `e` …", letters(EMAIL), EMAIL, true, HELD),
+        said("A card cut into single digits", "`4` `1` `1` `1` …", letters(CARD), CARD, true, HELD),
+        said(
+            "A token cut into single letters",
+            "`g` `h` `p` `_` …",
+            letters(TOKEN),
+            &TOKEN[..16],
+            true,
+            "It commits at prefix and least length; the rest is swallowed.",
+        ),
+        said(
+            "Two choices at once (`n: 2`)",
+            "letters of both in turn",
+            chat(choices),
+            EMAIL,
+            true,
+            "Every choice is a lane of its own.",
+        ),
+        said(
+            "Log probabilities beside the text",
+            "`logprobs.content[].token`, `bytes`",
+            logprobs,
+            EMAIL,
+            true,
+            "Tokens are masked with the text they spell.",
+        ),
+        said(
+            "Tool arguments by letter",
+            r#"`{` `"` `t` `o` …"#,
+            arguments(EMAIL),
+            EMAIL,
+            true,
+            "Arguments are decoded while they stream.",
+        ),
+        said(
+            "Tool arguments with JSON escapes",
+            r"alice.liddell\u0040corp-secret.com",
+            escapes,
+            &escaped,
+            true,
+            "Escapes are decoded while they stream.",
+        ),
+        said(
+            "Reasoning beside the answer",
+            "`reasoning_content`",
+            chat(by_letter(EMAIL).iter().map(|letter| (0, json!({"reasoning_content": letter})))),
+            EMAIL,
+            true,
+            "Every text of a delta is a lane.",
+        ),
+        said(
+            "A refusal",
+            "`refusal`",
+            chat(by_letter(EMAIL).iter().map(|letter| (0, json!({"refusal": letter})))),
+            EMAIL,
+            true,
+            "Every text of a delta is a lane.",
+        ),
+        said(
+            "A field that nobody knows",
+            "`delta.x`",
+            chat([(0, json!({"x": EMAIL}))]),
+            EMAIL,
+            true,
+            "Unknown texts of a delta are scanned as well.",
+        ),
+        said(
+            "Events after the end",
+            "`[DONE]`, then more",
+            format!("{}data: {{\"x\": \"{EMAIL}\"}}\n\n", chat([content("Hi")])),
+            EMAIL,
+            true,
+            "Nothing follows an end.",
+        ),
+        said(
+            "A comment line",
+            ": alice…",
+            format!(": {EMAIL}\n\n{}", chat([content("Hi")])),
+            EMAIL,
+            true,
+            "Comments of an upstream are not passed on.",
+        ),
+        said(
+            "The model answers in base64",
+            "YWxpY2U…",
+            letters("YWxpY2UubGlkZGVsbEBjb3JwLXNlY3JldC5jb20="),
+            "YWxpY2UubGlkZGVsbEBjb3JwLXNlY3JldC5jb20=",
+            false,
+            "Encodings are not decoded. The value had to be in the prompt, where it was masked, or in the model.",
+        ),
+        said(
+            "The model spells a value out",
+            "a l i c e …",
+            letters("a l i c e . l i d d e l l @ c o r p"),
+            "a l i c e",
+            false,
+            "Language, not a pattern.",
+        ),
+        said(
+            "The model reverses a value",
+            "moc.terces…",
+            letters("moc.terces-proc@lleddil.ecila"),
+            "moc.terces-proc@lleddil.ecila",
+            false,
+            "Encodings are not decoded.",
+        ),
+        said(
+            "The answer stops inside a value",
+            "It is alice.liddell@corp-sec",
+            chat([content("It is alice.liddell@corp-sec")]).replace("\"stop\"", "\"length\""),
+            "liddell@corp-sec",
+            true,
+            "At a cut-off end what had begun as a value is masked.",
+        ),
+    ]
+}
+
+fn surfaces() -> Vec<Attempt> {
+    let messages: String = {
+        let mut events = vec![
+            json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": {"input_tokens": 1, "output_tokens": 1}}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        ];
+        events.extend(by_letter(EMAIL).iter().map(|letter| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": letter}})));
+        events.extend([
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}}),
+        ]);
+        let input = json!({"to": EMAIL}).to_string();
+        events.extend(input.chars().map(|c| json!({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": c.to_string()}})));
+        events.extend([
+            json!({"type": "content_block_stop", "index": 1}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}}),
+            json!({"type": "message_stop"}),
+        ]);
+        named(&events)
+    };
+    let responses: String = {
+        let mut events = vec![
+            json!({"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": []}}),
+        ];
+        events.extend(by_letter(EMAIL).iter().map(|letter| json!({"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "content_index": 0, "delta": letter})));
+        let text = format!("It is {EMAIL} then.");
+        events.push(json!({"type": "response.output_text.done", "item_id": "i", "output_index": 0, "content_index": 0, "text": text}));
+        events.push(json!({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [
+            {"type": "message", "id": "i", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]}}));
+        named(&events)
+    };
+    let on = |api, what, written: &str, stream, why| Attempt {
+        what,
+        written: written.to_owned(),
+        carrier: Carrier::Answer(api, stream, EMAIL.to_owned()),
+        found: true,
+        why,
+    };
+    vec![
+        on(
+            Api::Messages,
+            "Anthropic messages, text and tool input by letter",
+            "`text_delta`, `input_json_delta`",
+            messages,
+            HELD,
+        ),
+        on(
+            Api::Responses,
+            "Responses: deltas, then the whole text twice more",
+            "`delta`, `done`, `completed`",
+            responses,
+            "All three are masked alike.",
+        ),
+    ]
+}
+
+fn named(events: &[Value]) -> String {
+    let name = |event: &Value| event["type"].as_str().map(str::to_owned).unwrap_or_default();
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event))).collect()
+}
+
+/// Every text of an answer's events, joined by its path; tool arguments once more with their own escapes; the raw bytes.
+pub(crate) fn lanes(out: &str) -> Vec<String> {
+    let mut lanes = BTreeMap::new();
+    for data in out.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        if let Ok(event) = serde_json::from_str::<Value>(data) {
+            join(&event, String::new(), &mut lanes);
+        }
+    }
+    let mut all: Vec<String> = lanes.into_values().collect();
+    all.push(out.to_owned());
+    all
+}
+
+fn join(value: &Value, path: String, lanes: &mut BTreeMap<String, String>) {
+    match value {
+        Value::String(text) => lanes.entry(path).or_default().push_str(text),
+        Value::Array(items) => items.iter().for_each(|item| join(item, path.clone(), lanes)),
+        Value::Object(fields) => {
+            let index = fields.get("index").map(Value::to_string).unwrap_or_default();
+            for (name, field) in fields {
+                join(field, format!("{path}/{index}{name}"), lanes);
+            }
+        }
+        _ => {}
+    }
+}
