@@ -18,7 +18,8 @@ pub(crate) fn assert_none(raw: &[u8], value: &str) {
     }
 }
 
-/// The bytes as they stand, and every text of all events: decoded, and joined over the events lane by lane.
+/// The bytes as they stand, and every text of all events: decoded, joined over the events lane by lane, and each of these once
+/// more without its own escapes, as a client reads tool arguments.
 fn views(raw: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(raw).into_owned();
     let mut views = BTreeMap::new();
@@ -27,7 +28,31 @@ fn views(raw: &[u8]) -> BTreeMap<String, String> {
         join(&value, String::new(), &mut views);
     }
     views.insert("the raw bytes".to_owned(), text);
+    let escaped: Vec<_> = views.iter().filter(|(_, text)| text.contains('\\')).collect();
+    let inner: Vec<_> =
+        escaped.iter().map(|(lane, text)| (format!("{lane}, unescaped"), unescaped(text))).collect();
+    views.extend(inner);
     views
+}
+
+/// A text without its JSON escapes (RFC 8259, section 7), whether it is whole or not.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        out.push_str(before);
+        let unit = escape.strip_prefix('u').and_then(|hex| u32::from_str_radix(hex.get(..4)?, 16).ok());
+        let (character, taken) = match (unit, escape.chars().next()) {
+            (Some(unit), _) => (char::from_u32(unit), 5),
+            (None, Some('n')) => (Some('\n'), 1),
+            (None, Some('t')) => (Some('\t'), 1),
+            (None, Some(other)) => (Some(other), other.len_utf8()),
+            (None, None) => (None, 0),
+        };
+        out.extend(character);
+        rest = &escape[taken..];
+    }
+    out + rest
 }
 
 fn join(value: &Value, lane: String, views: &mut BTreeMap<String, String>) {
@@ -60,10 +85,12 @@ fn join(value: &Value, lane: String, views: &mut BTreeMap<String, String>) {
 
 #[test]
 fn the_oracle_sees_through_cuts_escapes_and_lanes() {
-    let cases: [&[u8]; 4] = [
+    let cases: [&[u8]; 6] = [
         b"data: {\"a\": \"xalice@corp\"}\n\n",
         b"data: {\"a\": \"ali\"}\n\ndata: {\"a\": \"ce@co\"}\n\n",
         br#"data: {"a": "\u0061lice\u0040corp"}"#,
+        br#"data: {"arguments": "{\"to\": \"\\u0061lice\\u0040corp\"}"}"#,
+        b"data: {\"arguments\": \"{\\\"to\\\": \\\"ali\\\\u00\"}\n\ndata: {\"arguments\": \"63e@co\\\"}\"}\n\n",
         b"data: {\"bytes\": [97, 108, 105]}\n\ndata: {\"bytes\": [99, 101, 64]}\n\n",
     ];
     for raw in cases {

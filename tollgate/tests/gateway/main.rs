@@ -2,6 +2,7 @@
 
 mod audit;
 mod bodies;
+mod coding;
 mod conf;
 mod endings;
 mod failover;
@@ -12,6 +13,7 @@ mod harness;
 mod hosts;
 mod identity;
 mod input;
+mod kinds;
 mod leaks;
 mod limits;
 mod listeners;
