@@ -57,6 +57,9 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
+/// `sun_path` without its final zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
 /// Reads the configuration anew, for a reload.
 pub(crate) type Again = Box<dyn Fn() -> Result<Loaded, Report> + Send + Sync>;
 
@@ -126,7 +129,7 @@ pub(crate) fn start(loaded: Loaded, again: Again, take_over: bool) -> Result<Pro
     let settings = Settings {
         threads: config.process.threads,
         max_attempts: MAX_ATTEMPTS,
-        upgrade_socket: state_dir.join("run").join("upgrade.sock"),
+        upgrade_socket: upgrade_socket(&state_dir),
         take_over,
     };
     Ok(Process {
@@ -150,7 +153,21 @@ fn state_dir(path: &Path) -> Result<PathBuf, StartError> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(path.join("run")).map_err(fail)?;
-    std::fs::canonicalize(path).map_err(fail)
+    let whole = std::fs::canonicalize(path).map_err(fail)?;
+    let socket = upgrade_socket(&whole);
+    let length = socket.as_os_str().len();
+    if length > MAX_SOCKET_PATH {
+        let why = format!(
+            "is too long: the socket {} would have {length} bytes, and a socket's path may have {MAX_SOCKET_PATH}; use a shorter path",
+            socket.display()
+        );
+        return Err(StartError::StateDir { path: path.to_owned(), why });
+    }
+    Ok(whole)
+}
+
+fn upgrade_socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("run").join("upgrade.sock")
 }
 
 fn audit(

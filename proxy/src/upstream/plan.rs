@@ -78,13 +78,14 @@ impl Plan {
         events: Arc<dyn UpstreamEvents>,
     ) -> Result<Plan, Rejection> {
         let scope = want.organization;
-        let together = want.session.or(want.user).or(want.key);
+        let caller = want.user.or(want.key).unwrap_or(want.application);
         // What a sticky provider keeps is of use only if the request comes back to that provider and host. Only responses are
-        // kept; elsewhere a session is worth keeping together (its prefix is cached there), but a whole user or key is not.
+        // kept, and a later call names them by their id alone, without the session that they were made in: so the caller decides.
+        // Elsewhere a session is worth keeping together (its prefix is cached there), but a whole user or key is not.
         let keeps = model.all_targets().any(|target| target.provider.ring.is_some());
         let kept_by = match want.api {
-            Api::Responses => together.or(Some(want.application)),
-            _ if want.stateful => together.or(Some(want.application)),
+            Api::Responses => Some(caller),
+            _ if want.stateful => Some(caller),
             _ => want.session,
         };
         let host_key = kept_by.filter(|_| keeps).map(|text| StickyKey::new(scope, text));

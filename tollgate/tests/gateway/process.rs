@@ -269,6 +269,14 @@ fn a_start_that_fails_says_why() {
         ),
         ("a broken CA", ca(r#"ca: "${BROKEN}""#), free_port(), free_port(), 1, "broken.pem".into()),
         ("no CA", ca("ca: /none.pem"), free_port(), free_port(), 78, "/none.pem".into()),
+        (
+            "a long state directory",
+            yaml.replace("${STATE_DIR}", &format!("${{STATE_DIR}}/{}", "deep/".repeat(20))),
+            free_port(),
+            free_port(),
+            1,
+            "a socket's path may have 107".into(),
+        ),
     ];
     for (what, yaml, listen, admin, code, words) in table {
         let (got, said) = refused(&yaml, listen, admin);

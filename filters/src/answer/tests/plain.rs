@@ -236,8 +236,11 @@ fn metadata_is_inserted_where_there_is_none() {
         );
     };
     let run = |body: &str| {
-        let options =
-            Options { metadata: Some(std::sync::Arc::new(tell)), model: Some("house".into()), ..masking(Api::Chat) };
+        let options = Options {
+            metadata: Some(std::sync::Arc::new(tell)),
+            model: Some("house".into()),
+            ..masking(Api::Chat)
+        };
         let mut pipeline = Pipeline::new(options, Masker::new());
         pipeline.begin(Form::Plain);
         let mut out = Vec::new();
