@@ -6,6 +6,7 @@
 What the suites get, as environment:
     ENGINE_URL, FAKE_URL, FORCED_URL   where clients connect: in front of the engine, of the fake upstream, and of an engine
                                        whose every answer is FORCED_TEXT
+    KINDS_URL                          an engine whose every answer holds one value of each of KINDS
     FAKE_CONTROL                       the fake upstream itself: scripts, gates, ledger
     CLIENT_KEY                         the API key
     TOLLGATE_BIN                       for tests of upstream faults, which start gateways of their own: breakers and back-off
@@ -29,6 +30,20 @@ ROOT = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 BINARY = os.environ.get("TOLLGATE_BIN", str(TARGET / "tollgate"))
 FORCED_TEXT = "My email is jane.doe@corp.com, write soon"
+# One value of each kind that the built-in rules find.
+KINDS = {
+    "email": "alice.liddell@corp-secret.com",
+    "phone": "+1 415 867 5309",
+    "ssn": "536-22-8726",
+    "credit_card": "4111 1111 1111 1111",
+    "ip_address": "93.184.216.34",
+    "iban": "DE89 3704 0044 0532 0130 00",
+    "secret": "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
+}
+
+
+def sentence(kind):
+    return f"It is {KINDS[kind]} then. "
 
 
 def free_port():
@@ -115,11 +130,14 @@ def main():
         try:
             engine = processes.engine("engine")
             forced = processes.engine("forced", "--grammar", f'root ::= "{FORCED_TEXT}"')
+            every = "".join(map(sentence, KINDS))
+            kinds = processes.engine("kinds", "--grammar", f'root ::= "{every}"')
             fake = processes.fake()
             through = (lambda name, url: url) if direct else (lambda name, url: processes.gateway(name, url, key))
             environment = {
                 "ENGINE_URL": through("engine", engine),
                 "FORCED_URL": through("forced", forced),
+                "KINDS_URL": through("kinds", kinds),
                 "FAKE_URL": through("fake", fake),
                 "FAKE_CONTROL": fake,
                 "FORCED_TEXT": FORCED_TEXT,

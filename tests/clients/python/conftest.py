@@ -11,9 +11,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import run  # noqa: E402
+from run import KINDS, sentence  # noqa: E402, F401
 
 KEY = os.environ["CLIENT_KEY"]
 ENGINE, FAKE, FORCED = (os.environ[name] for name in ("ENGINE_URL", "FAKE_URL", "FORCED_URL"))
+KINDS_URL = os.environ["KINDS_URL"]
 CONTROL = os.environ["FAKE_CONTROL"]
 EMAIL = "jane.doe@corp.com"
 # With the strict profile an answer's e-mail address is masked like this, the same value always by the same number.
