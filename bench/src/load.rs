@@ -84,7 +84,7 @@ impl Target {
         Target::new(address, uri.path(), key)
     }
 
-    fn request(&self, body: &Bytes) -> Request<Full<Bytes>> {
+    pub(crate) fn request(&self, body: &Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::post(self.path.as_str())
             .header("host", self.address.to_string())
             .header("content-type", "application/json");
@@ -94,7 +94,7 @@ impl Target {
         request.body(Full::new(body.clone())).expect("path and key were taken from a URI and an argument")
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
         let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;

@@ -2,6 +2,7 @@
 
 mod bare;
 mod compare;
+mod guard;
 mod load;
 mod prompt;
 mod reading;
@@ -32,12 +33,18 @@ enum Command {
     Load(load::Arguments),
     /// Fake upstream, bare pass-through and gateway, measured in turn
     Compare(compare::Arguments),
+    /// Streams through the gateway with its guard on and off
+    Guard(guard::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
     let done = match Arguments::parse().command {
         Command::Bare(arguments) => bare::run(&arguments),
         Command::Load(arguments) => block_on(load::run(arguments)),
+        Command::Guard(arguments) => {
+            subject::prepare_own_process();
+            block_on(guard::run(arguments))
+        }
         Command::Compare(arguments) => {
             // Before there are threads, so that all of them are pinned with it.
             subject::prepare_own_process();
