@@ -1,5 +1,6 @@
 //! Whole-gateway tests: the real binary as a process of its own, the fake upstream in this one, real sockets between them.
 
+mod attacks;
 mod audit;
 mod bodies;
 mod coding;
