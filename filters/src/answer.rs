@@ -255,6 +255,11 @@ impl Pipeline {
         self.core.lanes.discarded
     }
 
+    /// Bytes of text that were read for findings.
+    pub fn scanned(&self) -> u64 {
+        self.core.lanes.scanned
+    }
+
     /// Deltas after which something was held back.
     pub fn deltas_held(&self) -> u64 {
         self.core.lanes.deltas_held
@@ -289,10 +294,24 @@ impl Pipeline {
                 Ok(Some(Frame::Event(event))) => self.surface.event(&mut self.core, event),
                 Err(too_large) => Err(Halt::Upstream(Fault::new(FaultKind::TooLarge, too_large.to_string()))),
             };
-            match step_of(seen) {
+            match step_of(self.closed(seen)) {
                 Step::More => {}
                 step => return step,
             }
+        }
+    }
+
+    /// What cannot be read cannot be checked: once something has left, that is the guard's failure. Before, another target may
+    /// do better.
+    fn closed(&self, seen: Result<Seen, Halt>) -> Result<Seen, Halt> {
+        match seen {
+            Err(Halt::Upstream(fault)) if self.core.lanes.guarded() && self.has_content() => match fault.kind
+            {
+                FaultKind::Malformed => Err(Halt::Guard("an event that cannot be read")),
+                FaultKind::TooLarge => Err(Halt::Guard("an event is too large")),
+                FaultKind::ErrorEvent | FaultKind::Truncated => Err(Halt::Upstream(fault)),
+            },
+            seen => seen,
         }
     }
 

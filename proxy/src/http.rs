@@ -23,6 +23,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use ctx::Exchange;
+pub(crate) use ctx::Held;
 
 use crate::runtime::{Live, Runtime};
 

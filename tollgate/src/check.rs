@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tollgate_filters::scan::Rules;
+
 use crate::cli;
 use crate::config::{self, Loaded, Report};
 
@@ -12,9 +14,35 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         Ok(loaded) => {
             print_warnings(path, &loaded);
             println!("{}: ok ({})", path.display(), loaded.hash);
+            print_holds(&loaded);
             ExitCode::SUCCESS
         }
         Err(report) => refuse(&report),
+    }
+}
+
+/// What each rule may hold back of a stream. Of the built-in rules only the most: docs/guardrails.md lists them.
+fn print_holds(loaded: &Loaded) {
+    let guardrails = &loaded.config.guardrails;
+    let builtin = Rules::builtin_specs();
+    let mut specs = builtin.clone();
+    specs.extend(guardrails.rules.iter().cloned());
+    let Ok(rules) = Rules::compile(&specs) else { return }; // it did when the file was built
+    let (mut most, mut own) = (0, Vec::new());
+    for (_, rule) in rules.infos() {
+        if builtin.iter().any(|spec| *spec.id == *rule.id) {
+            most = most.max(rule.max_hold);
+        } else {
+            own.push(rule);
+        }
+    }
+    println!(
+        "guardrails: {} built-in rules hold back at most {most} bytes of a stream (allowed: {})",
+        builtin.len(),
+        guardrails.max_hold_bytes
+    );
+    for rule in own {
+        println!("guardrails: rule {} ({}) holds back at most {} bytes", rule.id, rule.kind, rule.max_hold);
     }
 }
 

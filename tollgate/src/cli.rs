@@ -1,4 +1,4 @@
-//! The command line. Exit codes: 0, 1 failed, 64 usage, 78 configuration (sysexits.h).
+//! The command line. Exit codes: 0, 1 failed (`scan`: something was found), 64 usage, 78 configuration (sysexits.h).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Wrong usage: `EX_USAGE`.
 pub(crate) const USAGE: u8 = 64;
+/// Input that is not what it should be: `EX_DATAERR`.
+pub(crate) const DATA: u8 = 65;
+/// Input that cannot be opened: `EX_NOINPUT`.
+pub(crate) const NO_INPUT: u8 = 66;
+/// Reading or writing failed: `EX_IOERR`.
+pub(crate) const IO: u8 = 74;
 /// Wrong configuration: `EX_CONFIG`.
 pub(crate) const CONFIG: u8 = 78;
 
@@ -168,20 +174,30 @@ pub(crate) struct AuditFilter {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// File with the text; standard input without it
-    pub(crate) file: Option<PathBuf>,
-    /// Built-in profile, or a profile file
-    #[arg(long, default_value = "strict")]
-    pub(crate) profile: String,
+    /// Files with texts; standard input without them
+    #[arg(value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Take rules and profile from a configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Built-in profile, or a profile file; without it that of the configuration file, else `strict`
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
     /// Rule files besides the built-in ones
     #[arg(long, value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
     /// Which of the profile's directions
     #[arg(long, value_enum, default_value_t = ScanDirection::Request)]
     pub(crate) direction: ScanDirection,
-    /// Every input line is a text of its own, every output line a JSON object
+    /// Every input line is a JSON object with a `text` and maybe an `id`, every output line one with the findings
     #[arg(long)]
     pub(crate) jsonl: bool,
+    /// Feed the scanner so many bytes at a time, as a stream would; what is printed is the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) chunk: Option<u32>,
+    /// Print the masked text instead of the findings
+    #[arg(long, conflicts_with = "jsonl")]
+    pub(crate) mask: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -34,7 +34,12 @@ fn exit_codes() {
         (&["key", "create", "--id", "a b"], 64),
         (&["check", "-c", "/nowhere"], 78),
         (&["check", "-c", "conf/quickstart.yaml"], 78),
-        (&["scan", "/nowhere"], 1),
+        (&["scan", "/nowhere"], 66),
+        (&["scan", "--profile", "lax"], 64),
+        (&["scan", "--chunk", "0"], 64),
+        (&["scan", "--mask", "--jsonl"], 64),
+        (&["scan", "--rules", "/nowhere"], 78),
+        (&["scan"], 0),
     ] {
         let output = tollgate(arguments, &[], "");
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output.stderr));
@@ -60,15 +65,137 @@ fn a_missing_key_is_named_with_what_to_do() {
     assert!(report.contains("TOLLGATE_KEY is not set: create one with: tollgate key create"), "{report}");
 }
 
+/// Texts with findings of both sorts, in every spelling, one a line.
+const TEXTS: &str = "{\"id\": 7, \"text\": \"to a\\u0040corp.org, h\\u00e9 a@corp.org and b@corp.org\"}
+{\"text\":\"nothing\"}
+
+{\"id\":\"x\",\"text\":\"card 4111 1111 1111 1111 ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i!\"}
+";
+
 #[test]
-fn scan_masks_texts() {
-    let output =
-        tollgate(&["scan", "--direction", "answer", "--jsonl"], &[], "\"to a\\u0040corp.org\"\nnothing\n");
+fn scan_tells_findings_line_by_line() {
+    let output = tollgate(&["scan", "--jsonl"], &[], TEXTS);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output.stderr));
+    let text = said(&output.stdout);
     let lines: Vec<serde_json::Value> =
-        said(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 3);
+    let first = serde_json::json!({"id": 7, "masked": "to [EMAIL_1], h\u{e9} [EMAIL_1] and [EMAIL_2]", "findings": [
+        {"rule": "email", "kind": "email", "start": 3, "end": 13},
+        {"rule": "email", "kind": "email", "start": 19, "end": 29},
+        {"rule": "email", "kind": "email", "start": 34, "end": 44},
+    ]});
+    assert_eq!(lines[0], first);
+    assert_eq!(lines[1], serde_json::json!({"masked": "nothing", "findings": []}));
+    assert_eq!(lines[2]["id"], "x");
+    let kinds: Vec<_> = lines[2]["findings"].as_array().expect("a list").iter().map(|f| &f["kind"]).collect();
+    assert_eq!(kinds, ["credit_card", "secret"]);
+    assert!(!text.contains("corp.org") && !text.contains("q8Zr2"), "values are not shown");
+
+    assert_eq!(tollgate(&["scan", "--jsonl"], &[], "{\"text\":\"nothing\"}\n").status.code(), Some(0));
+    let wrong = tollgate(&["scan", "--jsonl"], &[], "{\"text\":\"nothing\"}\n{\"texts\":1}\n");
+    assert_eq!(wrong.status.code(), Some(65));
+    assert!(said(&wrong.stderr).starts_with("-:2: "), "{}", said(&wrong.stderr));
+}
+
+/// Whole or in pieces of any size: the same findings, the same masks; in tables, lines and masked text.
+#[test]
+fn scan_in_pieces_prints_the_same() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let file = dir.path().join("plain.txt");
+    let mut plain = String::new();
+    for n in 0..40 {
+        plain.push_str(&format!("{n} caf\u{e9} u{n}@corp.org 10.0.{n}.1 +1 212 555 0123; key ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i\n"));
+        plain.push_str("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n-----END PRIVATE KEY-----\n");
+    }
+    std::fs::write(&file, &plain).expect("written");
+    let path = file.display().to_string();
+    for profile in ["strict", "coding"] {
+        for form in [&["--jsonl"][..], &["--mask", &path], &[&path]] {
+            let run = |chunk: &[&str]| {
+                let mut arguments = vec!["scan", "--profile", profile];
+                arguments.extend(chunk);
+                arguments.extend(form);
+                let output = tollgate(&arguments, &[], TEXTS);
+                assert_eq!(output.status.code(), Some(1), "{}", said(&output.stderr));
+                said(&output.stdout).to_owned()
+            };
+            let whole = run(&[]);
+            assert!(!whole.is_empty());
+            for chunk in ["1", "2", "3", "7", "64", "1000"] {
+                assert_eq!(run(&["--chunk", chunk]), whole, "{profile} {form:?} in pieces of {chunk}");
+            }
+        }
+    }
+    // The table's offsets are those of the file.
+    let output = tollgate(&["scan", &path], &[], "");
+    let table = said(&output.stdout);
+    let place = table.lines().find(|line| line.contains(" email ")).and_then(|line| line.split(' ').next());
+    let (start, end) = place.expect("an e-mail address").split_once("..").expect("a range");
     assert_eq!(
-        (lines.len(), &lines[0]["text"], &lines[1]["text"]),
-        (2, &"to [EMAIL_1]".into(), &"nothing".into())
+        &plain[start.parse::<usize>().expect("a number")..end.parse().expect("a number")],
+        "u0@corp.org"
     );
-    assert_eq!(lines[0]["findings"][0]["kind"], "email");
+    assert!(!table.contains("corp.org"), "values are not shown");
+}
+
+/// Rules and profile of a gateway's own configuration.
+#[test]
+fn scan_takes_rules_and_profile_from_a_configuration() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let rules = write(
+        "rules.yaml",
+        "- {id: ticket, kind: ticket, pattern: 'TICK-[0-9]{6}', examples: {match: ['see TICK-123456'], no_match: ['TICK-1']}}\n",
+    );
+    let profile = write("own.yaml", "name: own\nrequest: {ticket: mask, \"*\": off}\nanswer: {}\n");
+    let config = write(
+        "tollgate.yaml",
+        &format!(
+            "listeners: [{{address: 127.0.0.1:0}}]\nproviders: [{{id: up, kind: vllm, base_urls: [http://127.0.0.1:9]}}]\nmodels: [{{name: m, targets: [{{provider: up}}]}}]\nguardrails: {{profile: own, profiles: [{profile}], rules: [{rules}]}}\n"
+        ),
+    );
+    let text = "see TICK-123456, a@corp.org";
+    let masked = tollgate(&["scan", "-c", &config, "--mask"], &[], text);
+    assert_eq!(said(&masked.stdout), "see [TICKET_1], a@corp.org", "{}", said(&masked.stderr));
+    let both = tollgate(&["scan", "--rules", &rules, "--mask"], &[], text);
+    assert_eq!(said(&both.stdout), "see [TICKET_1], [EMAIL_1]");
+    let checked = tollgate(&["check", "-c", &config], &[], "");
+    assert!(said(&checked.stdout).contains("ticket"), "{}", said(&checked.stdout));
+}
+
+/// A rule that does not do what its examples say is refused, with the file and the rule.
+#[test]
+fn check_runs_each_rules_own_examples() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let rules = dir.path().join("rules.yaml");
+    let config = dir.path().join("tollgate.yaml");
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:0}}]\nproviders: [{{id: up, kind: vllm, base_urls: [http://127.0.0.1:9]}}]\nmodels: [{{name: m, targets: [{{provider: up}}]}}]\nguardrails:\n  rules: [{}]\n",
+        rules.display()
+    );
+    std::fs::write(&config, yaml).expect("written");
+    for (rule, says) in [
+        (
+            "{id: ticket, kind: ticket, pattern: 'TICK-[0-9]{6}', examples: {match: ['TICK-1']}}",
+            "does not match its example",
+        ),
+        (
+            "{id: ticket, kind: ticket, pattern: 'TICK-[0-9]{6}', examples: {no_match: ['TICK-123456']}}",
+            "which it must not",
+        ),
+        ("{id: ticket, kind: ticket, pattern: 'TICK-[0-9]{6,400}'}", "hold"),
+    ] {
+        std::fs::write(&rules, format!("- {rule}\n")).expect("written");
+        let output = tollgate(&["check", "-c", &config.display().to_string()], &[], "");
+        assert_eq!(output.status.code(), Some(78), "{rule}");
+        let report = said(&output.stderr);
+        for part in ["rules[0]", "`ticket`", says] {
+            assert!(report.contains(part), "{part} is not in {report}");
+        }
+    }
 }

@@ -68,6 +68,8 @@ pub(super) struct Lanes {
     pub(super) discarded: usize,
     /// Deltas after which something was held.
     pub(super) deltas_held: u64,
+    /// Bytes of text that were read.
+    pub(super) scanned: u64,
 }
 
 struct Lane {
@@ -97,6 +99,7 @@ impl Lanes {
             out: String::new(),
             discarded: 0,
             deltas_held: 0,
+            scanned: 0,
         }
     }
 
@@ -122,6 +125,7 @@ impl Lanes {
     pub(super) fn push(&mut self, key: Key, inside: Inside, text: &str) -> Result<Passed, Halt> {
         self.out.clear();
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
+        self.scanned += text.len() as u64;
         let lane = match Self::find(&self.open, &mut self.last, key) {
             Some(at) => &mut self.open[at],
             None if self.open.len() >= self.max => return Err(Halt::Guard("too many lanes in one answer")),
@@ -188,6 +192,7 @@ impl Lanes {
     ) -> Result<Passed, Halt> {
         self.out.clear();
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
+        self.scanned += text.len() as u64;
         if end == End::Whole && inside == Inside::Text && !self.masker.restores() {
             let mut found = Vec::new();
             guard.rules.scan(&guard.policy, text, &mut found);

@@ -55,6 +55,16 @@ pub struct Scanner {
     /// The last finding passes as it is: the request carried it.
     echoes: bool,
     blocked: Option<Found>,
+    /// Findings by their place in the whole text, where somebody wants them.
+    record: Option<Record>,
+}
+
+/// Findings to be asked for.
+#[derive(Debug, Default)]
+struct Record {
+    whole: Vec<Found>,
+    /// The last one that acts: a key's run may still go on.
+    open: Option<Found>,
 }
 
 impl Scanner {
@@ -72,7 +82,25 @@ impl Scanner {
             sent: 0,
             echoes: false,
             blocked: None,
+            record: None,
         }
+    }
+
+    /// Also keeps every finding, until [`Scanner::take_found`].
+    #[must_use]
+    pub fn recording(mut self) -> Scanner {
+        self.record = Some(Record::default());
+        self
+    }
+
+    /// The findings since the last call, by raw bytes of the whole text; but for the last, which may still grow until the end.
+    pub fn take_found(&mut self) -> Vec<Found> {
+        let Some(record) = &mut self.record else { return Vec::new() };
+        let mut found = std::mem::take(&mut record.whole);
+        if self.sent == 0 {
+            found.extend(record.open.take()); // finished
+        }
+        found
     }
 
     /// Sets the place under which findings are noted: `choices[0].message.content`.
@@ -246,6 +274,7 @@ impl Scanner {
             sent: &mut self.sent,
             echoes: &mut self.echoes,
             blocked: &mut self.blocked,
+            record: &mut self.record,
         };
         step(&mut self.sweep, &self.rules, &self.policy, &view, &mut output);
         if output.blocked.is_none() {
@@ -283,6 +312,7 @@ struct Output<'a> {
     sent: &'a mut usize,
     echoes: &'a mut bool,
     blocked: &'a mut Option<Found>,
+    record: &'a mut Option<Record>,
 }
 
 impl Output<'_> {
@@ -311,17 +341,26 @@ impl Sink for Output<'_> {
         *self.sent = found.span.end;
         let stand_in = self.masker.stand_in(&found, value, self.shape);
         self.out.push_str(&stand_in);
+        if let Some(record) = self.record {
+            record.whole.extend(record.open.replace(found));
+        }
         true
     }
 
     fn extend(&mut self, end: usize) {
         if !*self.echoes {
             *self.sent = end.max(*self.sent);
+            if let Some(open) = self.record.as_mut().and_then(|record| record.open.as_mut()) {
+                open.span.end = end;
+            }
         }
     }
 
     fn observe(&mut self, found: Found) {
         let value = self.view.raw(found.span.start, found.span.end);
         self.masker.note(self.location, &found, value);
+        if let Some(record) = self.record {
+            record.whole.push(found);
+        }
     }
 }

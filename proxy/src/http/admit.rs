@@ -15,7 +15,7 @@ use tollgate_filters::scan::request::{self, Screened};
 use tollgate_filters::verdict::{Code, Rejection};
 
 use super::answer_head::AnswerHead;
-use super::ctx::{Exchange, Proxied};
+use super::ctx::{Exchange, Held, Proxied};
 use super::errors::Stop;
 use super::intake::Next;
 use super::metadata::Serving;
@@ -60,6 +60,7 @@ pub(crate) async fn admit(
     let policies = runtime.guard.policies(subject);
     let masker = runtime.guard.masker(&policies, &caller.organization);
     let (call, screened, masker) = screen(&runtime, call, &body, &policies, masker).await?;
+    exchange.live.metrics.scanned.with_label_values(&["request"]).inc_by(screened.scanned as u64);
     note_prompt(exchange, &call, &body, &screened);
     note_labels(exchange, &screened);
     if let Some(rejection) = screened.rejection {
@@ -99,6 +100,7 @@ pub(crate) async fn admit(
         late: None,
         stale_used: false,
         scratch: Vec::new(),
+        held: Held::default(),
         first_byte: route.and_then(|route| route.first_byte),
     }));
     Ok(Next::Upstream)

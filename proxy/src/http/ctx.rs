@@ -103,6 +103,45 @@ pub(crate) struct Proxied {
     /// A stale pooled connection was replaced once.
     pub(crate) stale_used: bool,
     pub(crate) scratch: Vec<u8>,
+    pub(crate) held: Held,
+}
+
+impl Proxied {
+    /// Every target was tried, each streamed what cannot be read, and a guard had to read it.
+    pub(crate) fn unreadable(&self) -> bool {
+        self.form == Form::Events
+            && !self.policies.answer.is_idle()
+            && self.plan.all_failed_as(Failure::Malformed)
+    }
+}
+
+/// What a stream held back, as its metrics tell it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    since: Option<Instant>,
+    pub(crate) longest: Duration,
+    pub(crate) most: usize,
+}
+
+impl Held {
+    /// So many bytes are held now.
+    pub(crate) fn note(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
+        self.most = self.most.max(bytes);
+        match (bytes, self.since) {
+            (0, None) | (1.., Some(_)) => {}
+            (0, Some(since)) => {
+                self.longest = self.longest.max(now().saturating_duration_since(since));
+                self.since = None;
+            }
+            (_, None) => self.since = Some(now()),
+        }
+    }
+
+    /// With what is still held at `now`.
+    pub(crate) fn so_far(mut self, now: Instant) -> Held {
+        self.note(0, || now);
+        self
+    }
 }
 
 /// An upstream's own error answer that the client can only be told inside its stream.
@@ -216,5 +255,22 @@ impl Drop for Exchange {
         if !self.closed {
             super::finish::close(self, super::finish::End::Abandoned);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_in_a_row_and_the_most_bytes() {
+        let start = Instant::now();
+        let at = |ms| move || start + Duration::from_millis(ms);
+        let mut held = Held::default();
+        for (bytes, ms) in [(0, 0), (5, 10), (9, 15), (0, 30), (3, 50), (0, 55), (1, 60)] {
+            held.note(bytes, at(ms));
+        }
+        assert_eq!((held.longest, held.most), (Duration::from_millis(20), 9));
+        assert_eq!(held.so_far(start + Duration::from_millis(90)).longest, Duration::from_millis(30));
     }
 }

@@ -6,6 +6,8 @@ use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 
+use tollgate_filters::verdict::{Code, Rejection};
+
 use super::ctx::{Exchange, Running};
 use crate::clock;
 use crate::config::ClientGone;
@@ -30,7 +32,13 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         None => match proxied.plan.next(clock::now()) {
             Some(attempt) => attempt,
             None => {
-                let rejection = proxied.plan.rejection(clock::now());
+                let rejection = if proxied.unreadable() {
+                    let message =
+                        "The answer could not be checked (it cannot be read), so it is not passed on.";
+                    exchange.runtime.guard.failed(Rejection::new(Code::GuardrailFailed, message))
+                } else {
+                    proxied.plan.rejection(clock::now())
+                };
                 exchange.failure.get_or_insert(rejection);
                 return Error::e_explain(NO_TARGET, "no target is left");
             }

@@ -94,6 +94,7 @@ fn filter(proxied: &mut Proxied, body: &mut Option<Bytes>, end: bool) -> Option<
     if end && matches!(step, Step::More) {
         step = proxied.pipeline.finish(&mut out);
     }
+    proxied.held.note(proxied.pipeline.held(), Instant::now);
     let failure = act(proxied, step, end);
     *body = (!out.is_empty()).then(|| Bytes::copy_from_slice(&out));
     out.clear();

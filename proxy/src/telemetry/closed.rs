@@ -1,10 +1,12 @@
 //! The record of a request that is over, as the log line and the metrics read it.
 
+use std::time::Instant;
+
 use tollgate_filters::audit::Event;
-use tollgate_filters::scan::Direction;
+use tollgate_filters::scan::{Direction, Finding};
 
 use crate::config::Telemetry;
-use crate::http::Exchange;
+use crate::http::{Exchange, Held};
 use crate::telemetry::Metrics;
 
 /// Borrowed from the exchange at its end: the audit event is moved out right after.
@@ -13,12 +15,27 @@ pub(crate) struct Closed<'a> {
     pub(crate) endpoint: &'static str,
     /// Bounded: the configured name.
     pub(crate) model: &'a str,
-    /// Kind, action, direction, count.
-    pub(crate) findings: Vec<(&'a str, &'a str, Direction, u32)>,
-    pub(crate) held: Option<usize>,
+    pub(crate) findings: Vec<FindingCount<'a>>,
+    pub(crate) guarded: Option<Guarded>,
     pub(crate) client_gone: bool,
     /// A local answer (health, models, preflight): no log line, unless it was refused.
     pub(crate) quiet: bool,
+}
+
+/// Findings of one sort: the labels of their metric, and how many there were.
+pub(crate) struct FindingCount<'a> {
+    rule: &'a str,
+    kind: &'a str,
+    action: &'a str,
+    direction: Direction,
+    count: u32,
+}
+
+/// What guarding the answer came to.
+pub(crate) struct Guarded {
+    scanned: u64,
+    held: Held,
+    discarded: usize,
 }
 
 impl<'a> Closed<'a> {
@@ -26,21 +43,38 @@ impl<'a> Closed<'a> {
         let proxied = exchange.proxied.as_ref();
         let findings = match proxied {
             Some(proxied) => {
-                let all = proxied.pipeline.masker().findings();
-                all.iter().map(|f| (&*f.kind, f.action.as_str(), f.direction, f.count)).collect()
+                let of = |f: &'a Finding| FindingCount {
+                    rule: &f.rule,
+                    kind: &f.kind,
+                    action: f.action.as_str(),
+                    direction: f.direction,
+                    count: f.count,
+                };
+                proxied.pipeline.masker().findings().iter().map(of).collect()
             }
             // Refused before any answer: whatever was found is the request's.
             None => {
-                let all = &exchange.facts.event.findings;
-                all.iter().map(|f| (&*f.kind, &*f.action, Direction::Request, f.count)).collect()
+                let of = |f: &'a tollgate_filters::audit::FindingCount| FindingCount {
+                    rule: &f.rule,
+                    kind: &f.kind,
+                    action: &f.action,
+                    direction: Direction::Request,
+                    count: f.count,
+                };
+                exchange.facts.event.findings.iter().map(of).collect()
             }
         };
+        let guarded = proxied.map(|proxied| Guarded {
+            scanned: proxied.pipeline.scanned(),
+            held: proxied.held.so_far(Instant::now()),
+            discarded: proxied.pipeline.discarded(),
+        });
         Closed {
             event: &exchange.facts.event,
             endpoint: exchange.facts.endpoint,
             model: exchange.facts.model_label.as_deref().unwrap_or(""),
             findings,
-            held: proxied.map(|proxied| proxied.pipeline.discarded()),
+            guarded,
             client_gone: exchange.client_gone(),
             quiet: !exchange.facts.audited && exchange.facts.rejection.is_none(),
         }
@@ -64,16 +98,22 @@ fn count(metrics: &Metrics, config: &Telemetry, closed: &Closed<'_>) {
     if closed.client_gone {
         metrics.client_gone.with_label_values(&[closed.endpoint]).inc();
     }
-    for (kind, action, direction, count) in &closed.findings {
-        metrics.findings.with_label_values(&[*kind, *action, direction.as_str()]).inc_by(u64::from(*count));
+    for FindingCount { rule, kind, action, direction, count } in &closed.findings {
+        let labels = [*rule, *kind, *action, direction.as_str()];
+        metrics.findings.with_label_values(&labels).inc_by(u64::from(*count));
     }
     let Some(provider) = event.provider.as_deref() else { return };
     metrics.overhead.with_label_values(&[closed.endpoint]).observe(seconds(event.timing_us.overhead));
     if let Some(ttft) = event.timing_us.ttft.filter(|_| event.stream) {
         metrics.first_token.with_label_values(&[closed.endpoint, provider]).observe(seconds(ttft));
     }
-    if let Some(held) = closed.held.filter(|_| event.stream) {
-        metrics.held.with_label_values(&[closed.endpoint]).observe(held as f64);
+    if let Some(Guarded { scanned, held, discarded }) = &closed.guarded {
+        metrics.scanned.with_label_values(&[Direction::Answer.as_str()]).inc_by(*scanned);
+        metrics.held_discarded.with_label_values(&[closed.endpoint]).inc_by(*discarded as u64);
+        if event.stream {
+            metrics.held.with_label_values(&[closed.endpoint]).observe(held.most as f64);
+            metrics.held_seconds.with_label_values(&[closed.endpoint]).observe(held.longest.as_secs_f64());
+        }
     }
     let org = if config.org_label { event.org.as_deref().unwrap_or("") } else { "" };
     let Some(tokens) = &event.tokens else { return };

@@ -88,10 +88,16 @@ metrics! {
         "Answers 401, 402 or 403 of an upstream: the gateway's own credential there is dead. Alert on any.";
     limit_refusals: IntCounterVec = Kind::Counter, "tollgate_limit_refusals_total", ["limit", "what"],
         "Requests refused by a limit (what is requests, tokens or concurrency).";
-    findings: IntCounterVec = Kind::Counter, "tollgate_findings_total", ["kind", "action", "direction"],
+    findings: IntCounterVec = Kind::Counter, "tollgate_findings_total", ["rule", "kind", "action", "direction"],
         "Values that guardrails found, by what was done with them.";
+    scanned: IntCounterVec = Kind::Counter, "tollgate_scanned_bytes_total", ["direction"],
+        "Bytes of decoded text that guardrails have read.";
     held: HistogramVec = Kind::Histogram(BYTES), "tollgate_held_bytes", ["route"],
-        "Bytes held back when a stream ended or broke.";
+        "Most bytes held back at one time, of each stream.";
+    held_seconds: HistogramVec = Kind::Histogram(LATENCY), "tollgate_held_seconds", ["route"],
+        "Longest time in a row that something was held back, of each stream.";
+    held_discarded: IntCounterVec = Kind::Counter, "tollgate_held_discarded_bytes_total", ["route"],
+        "Held bytes that never left, because the stream broke or was ended by policy.";
     client_gone: IntCounterVec = Kind::Counter, "tollgate_client_gone_total", ["route"],
         "Requests whose client left before the answer was whole.";
     auth_failures: IntCounterVec = Kind::Counter, "tollgate_auth_failures_total", ["code"],

@@ -158,6 +158,11 @@ impl Plan {
         self.tried.len()
     }
 
+    /// Whether targets were tried, and each failed in this way.
+    pub fn all_failed_as(&self, failure: Failure) -> bool {
+        !self.tried.is_empty() && self.tried.iter().all(|tried| tried.failure == Some(failure))
+    }
+
     /// What the client gets when [`next`](Plan::next) had nothing more.
     pub fn rejection(&self, now: u64) -> Rejection {
         let failures: Vec<Failed<'_>> = self

@@ -9,6 +9,7 @@ mod endings;
 mod failover;
 mod guard;
 mod guard_actions;
+mod guard_closed;
 mod guard_pseudonyms;
 mod harness;
 mod hosts;

@@ -178,6 +178,11 @@ fn check_rules(
                     ),
                 );
             }
+            // The built-in ones do what theirs say, as a test shows.
+            let own: Vec<RuleSpec> = files.iter().flatten().cloned().collect();
+            for error in rules.check(&own) {
+                report.refuse(file_of(&error.rule), error.to_string());
+            }
         }
         Err(errors) => {
             for error in errors {

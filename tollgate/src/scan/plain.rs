@@ -1,0 +1,93 @@
+//! Plain text, of any size.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::Write;
+
+use tollgate_filters::scan::{End, Found, Masker, Scanner};
+
+use super::input::{Input, Pieces};
+use super::{Failure, Progress, Search};
+
+/// A finding that nothing is done about is told when it is decided, which can be after the next one: lines wait for so many
+/// bytes, more than any rule looks ahead.
+const LATE: usize = 64 * 1024;
+
+/// Bytes after which numbers given to values are forgotten, where nobody sees them.
+const FORGET: usize = 1024 * 1024;
+
+/// A line that waits for its turn: begin, end, and what the line says.
+type Waiting = Reverse<(usize, usize, String)>;
+
+/// One line per finding, in the order of the text.
+pub(super) fn list(
+    search: &Search,
+    input: Input,
+    name: Option<&str>,
+    progress: &mut Progress,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
+    let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let mut scanner = Scanner::new(&search.rules, &search.policy).recording();
+    let mut masker = Masker::new();
+    let mut pieces = Pieces::of(input, search.piece);
+    let (mut waiting, mut ignored) = (BinaryHeap::<Waiting>::new(), String::new());
+    let (mut at, mut forget_at, mut count) = (0, FORGET, 0);
+    let line = |found: &Found| {
+        let place = format!("{}..{}", found.span.start, found.span.end);
+        format!("{prefix}{place:<24} {:<14} {:<30} {}", found.kind, found.rule_id, search.action(found))
+    };
+    let mut print = |waiting: &mut BinaryHeap<Waiting>, up_to: usize| {
+        while waiting.peek().is_some_and(|Reverse((start, ..))| *start < up_to) {
+            if let Some(Reverse((.., line))) = waiting.pop() {
+                writeln!(out, "{}", line.trim_end()).map_err(Failure::io)?;
+            }
+        }
+        Ok(())
+    };
+    while let Some((text, read)) = pieces.next().map_err(Failure::io)? {
+        progress.add(read);
+        let _ = scanner.push(text, &mut masker, &mut ignored); // nothing blocks here
+        at += text.len();
+        ignored.clear();
+        for found in scanner.take_found() {
+            count += 1;
+            waiting.push(Reverse((found.span.start, found.span.end, line(&found))));
+        }
+        print(&mut waiting, at.saturating_sub(LATE))?;
+        if at >= forget_at {
+            masker = Masker::new();
+            forget_at = at + FORGET;
+        }
+    }
+    let _ = scanner.finish(&mut masker, End::Whole, &mut ignored);
+    let rest = scanner.take_found();
+    count += rest.len() as u64;
+    waiting.extend(rest.iter().map(|found| Reverse((found.span.start, found.span.end, line(found)))));
+    print(&mut waiting, usize::MAX)?;
+    Ok(count)
+}
+
+/// The text with everything replaced that would be masked or blocked.
+pub(super) fn mask(
+    search: &Search,
+    input: Input,
+    progress: &mut Progress,
+    out: &mut impl Write,
+) -> Result<u64, Failure> {
+    let mut scanner = Scanner::new(&search.rules, &search.policy).recording();
+    let mut masker = Masker::new();
+    let mut pieces = Pieces::of(input, search.piece);
+    let (mut masked, mut count) = (String::new(), 0);
+    while let Some((text, read)) = pieces.next().map_err(Failure::io)? {
+        progress.add(read);
+        let _ = scanner.push(text, &mut masker, &mut masked);
+        count += scanner.take_found().len() as u64;
+        out.write_all(masked.as_bytes()).map_err(Failure::io)?;
+        masked.clear();
+    }
+    let _ = scanner.finish(&mut masker, End::Whole, &mut masked);
+    count += scanner.take_found().len() as u64;
+    out.write_all(masked.as_bytes()).map_err(Failure::io)?;
+    Ok(count)
+}
