@@ -69,6 +69,42 @@ async fn a_stream_in_flight_drains_to_its_end() {
     gateway.verify();
 }
 
+/// An HTTP/2 client is told to open no more streams (GOAWAY, RFC 9113 section 6.8); the one that it has goes on to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_2_connection_is_told_to_go_away() {
+    let fake = Fake::start(Options::default()).expect("the fake upstream starts");
+    let h2c = HEAD.replace("{address: \"${LISTEN}\"}", "{address: \"${LISTEN}\", h2c: true}");
+    let yaml = format!("{h2c}{ONE_UPSTREAM}process: {{drain: 10m}}\n");
+    let mut gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url())]);
+    fake.script("gated", Script::gated(["One. ", "Two. "]));
+    let socket = tokio::net::TcpStream::connect(gateway.listen).await.expect("connected");
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let call = hyper::Request::post(gateway.url("/v1/chat/completions"))
+        .header("authorization", format!("Bearer {KEY}"))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::new(bytes::Bytes::from(chat("gated", "Hi", true).to_string())));
+    let answer = sender.send_request(call.expect("a request")).await.expect("answered");
+    assert_eq!(answer.status(), 200);
+    gateway.signal("TERM");
+    let told = async {
+        let health = || hyper::Request::get(gateway.url("/health")).body(http_body_util::Full::default());
+        while sender.send_request(health().expect("a request")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("no new stream");
+    assert_eq!(fake.ledger().totals().requests - fake.ledger().totals().served, 1, "the stream goes on");
+    fake.gate("gated").open_all();
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.expect("whole").to_bytes();
+    assert!(body.ends_with(b"data: [DONE]\n\n"), "{}", String::from_utf8_lossy(&body));
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    connection.await.expect("no panic").expect("ended well");
+    assert_eq!(gateway.events(1)[0]["status"], "success");
+}
+
 /// Between the signal and the end of `pre_stop` the gateway is not ready, but still answers, and closes every connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_it_stops_it_says_so() {
