@@ -17,6 +17,7 @@ test: ## All tests: Rust, then the SDKs of Python and Node through a real gatewa
 	PATH="$$(dirname "$$(scripts/test-deps --print)"):$$PATH" cargo test --package tollgate-proxy --lib -- --ignored oidc
 	cargo build --package tollgate --package tollgate-fake-upstream
 	scripts/clients
+	scripts/scan-counts
 
 lint: ## Formatting, clippy, documentation, and the dependency rules of deny.toml
 	cargo fmt --all --check
@@ -24,9 +25,12 @@ lint: ## Formatting, clippy, documentation, and the dependency rules of deny.tom
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 	scripts/deny
 
+counts: ## Writes down how many instructions the scanner takes, for the tests to compare with
+	scripts/scan-counts --write
+
 bench: ## The gateway against a bare Pingora pass-through; results in bench/results
 	@scripts/install-deps build
 	cargo build --release --package tollgate --package tollgate-bench
 	cargo run --release --quiet --package tollgate-bench -- compare
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint counts bench
