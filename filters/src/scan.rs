@@ -20,6 +20,7 @@ mod rules;
 mod spec;
 mod stream;
 mod sweep;
+mod terms;
 mod treatment;
 mod trigger;
 mod units;
@@ -32,6 +33,7 @@ pub use pseudonym::{LookAlike, PseudonymKey};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
 pub use spec::{Body, Detector, Examples, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};
+pub use terms::{TermCheck, TermList};
 pub use treatment::{Demands, Treatment};
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tollgate_filters::conf::{KeyPath, Problem};
 use tollgate_proxy::config::{Config, raw};
 
+pub(crate) use include::read_terms;
 pub(crate) use report::{Located, Report};
 
 /// A loaded configuration.

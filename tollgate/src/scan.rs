@@ -101,7 +101,15 @@ fn prepare(args: &ScanArgs) -> Result<Search, Failure> {
     let mut specs = Rules::builtin_specs();
     specs.extend(configured.iter().flat_map(|guardrails| guardrails.rules.iter().cloned()));
     for path in &args.rules {
-        specs.extend(read::<Vec<RuleSpec>>(path)?);
+        let mut rules = read::<Vec<RuleSpec>>(path)?;
+        for rule in &mut rules {
+            let text = |file: &Path| {
+                std::fs::read_to_string(file)
+                    .map_err(|error| format!("cannot read {}: {error}", file.display()))
+            };
+            config::read_terms(rule, path, text).map_err(Failure::config)?;
+        }
+        specs.extend(rules);
     }
     let listed = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let rules = Rules::compile(&specs).map_err(|errors| Failure::config(listed(errors)))?;

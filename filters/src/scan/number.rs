@@ -22,8 +22,12 @@ use gap::{Gap, begins_gap, gap_of};
 /// Units after a group's start by which everything that can begin there is decided: the longest written phone number with its
 /// extension, or card, and the separator after it.
 pub(super) const WINDOW: usize = 64;
+/// Longest hold of a number: the window, and a plus sign and brackets before it.
+pub(super) const MAX_NUMBER: usize = WINDOW + MAX_LEAD + 1;
 /// Raw bytes that a token may hold: past that somebody hides what is in it, and it is taken for a finding.
-const MAX_RAW: usize = 6 * WINDOW;
+const MAX_RAW: usize = 4 * MAX_NUMBER;
+/// Plus signs and brackets before the first digit.
+pub(super) const MAX_LEAD: usize = 3;
 /// Digits past which a group is no part of anything.
 const MAX_DIGITS: u8 = 20;
 /// Digits below which nothing is anything, but after a plus sign and but for `1.1.1.1`.
@@ -136,7 +140,8 @@ impl Number {
             let unit = view.next(self.at);
             let limit = self.hold() + MAX_RAW;
             if unit.map_or(view.end, |unit| unit.start) > limit {
-                judge.overflow(self.hold(), view.border(limit));
+                let limit = view.border(limit);
+                judge.overflow(self.hold(), limit);
                 self.first = self.groups.len();
                 self.at = limit;
                 self.ended = true;

@@ -36,6 +36,8 @@ pub(super) struct Reach {
     /// Beginnings of the prefixes of rules that act, packed and sorted.
     pub(super) beginnings: Vec<u64>,
     pub(super) runs: Runs,
+    /// Whether some rule is looked for and does not act.
+    pub(super) observes: bool,
 }
 
 /// Resolved actions, indexed by rule. Built once per config and scope, shared by every request it applies to.

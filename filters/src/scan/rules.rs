@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::email::TopLevel;
 use super::injection::{Injection, Score, Scratch};
-use super::machine::Automaton;
+use super::machine::{Automaton, in_context};
 use super::policy::{Reach, Runs};
-use super::sweep::{Sweep, Whole};
+use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Sweep, Whole};
+use super::terms::{Dictionary, Lexer, TermFold};
 use super::trigger::{Bucket, LANES, Set, Triggers};
 use super::units::{Fold, View};
 use super::{Action, Direction, Policy, Profile, RuleSpec, Severity, Switches};
@@ -92,6 +93,10 @@ pub struct Rules {
     pub(super) keys: Vec<KeyForm>,
     pub(super) starts: Starts,
     pub(super) automata: Vec<Automaton>,
+    /// Rules that are lists of terms.
+    dictionaries: Vec<(RuleId, Arc<Dictionary>)>,
+    /// How the characters of terms compare; only where there are any.
+    pub(super) term_fold: Option<TermFold>,
     /// Rule of each automaton.
     pub(super) patterns: Vec<RuleId>,
     injection: Injection,
@@ -150,6 +155,17 @@ impl Rules {
         self.info(rule).max_hold
     }
 
+    /// Most that a scanner with this policy ever holds back: normalised bytes, and raw bytes.
+    ///
+    /// A unit may take four raw bytes, and what prints nothing between units counts; where only short values are looked for, a
+    /// few units with such characters between them may be more than four times as long.
+    pub fn max_held(&self, policy: &Policy) -> (usize, usize) {
+        let acting = self.infos().filter(|(rule, _)| policy.acts_on(*rule));
+        let units = acting.map(|(_, info)| info.max_hold).max().unwrap_or(0);
+        let raw = if units == 0 { 0 } else { MAX_RAW_PER_UNIT * units.max(MAX_BEGUN) };
+        (units, raw)
+    }
+
     /// Resolves actions for one direction.
     pub fn policy(
         &self,
@@ -178,7 +194,8 @@ impl Rules {
             ipv6: strongest(&[Detector::Ipv6]),
             number: strongest(&NUMBERS),
         };
-        Policy::new(direction, actions, switches, Reach { watch, beginnings, runs })
+        let observes = actions.iter().any(|action| *action != Action::Off && !action.acts());
+        Policy::new(direction, actions, switches, Reach { watch, beginnings, runs, observes })
     }
 
     /// Beginnings of the prefixes of rules that act: what a text may end with and become a finding.
@@ -264,8 +281,15 @@ impl Rules {
         self.specs[rule.index()].validator
     }
 
-    pub(super) fn needs_context(&self, rule: RuleId) -> bool {
-        self.specs[rule.index()].needs_context
+    /// Whether a rule that asks for words before a match at `at` is given them.
+    pub(super) fn is_in_context(&self, rule: RuleId, view: &View<'_>, at: usize) -> bool {
+        !self.specs[rule.index()].needs_context || in_context(self.context(rule, view, at), true)
+    }
+
+    /// What reads a text's terms; none if the policy looks for none.
+    pub(super) fn lexer(&self, policy: &Policy) -> Option<Lexer> {
+        let looked_for = self.dictionaries.iter().filter(|(rule, _)| policy.looks_for(*rule));
+        Lexer::new(looked_for.map(|(rule, dictionary)| (*rule, policy.acts_on(*rule), dictionary.clone())))
     }
 
     pub(super) fn found(&self, policy: &Policy, rule: RuleId, span: Range<usize>, identity: usize) -> Found {

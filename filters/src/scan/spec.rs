@@ -1,10 +1,11 @@
 //! A rule as it stands in a file.
 
+use super::TermList;
 use serde::{Deserialize, Serialize};
 
 /// One rule of a rule file.
 ///
-/// Exactly one of `detector`, `pattern` and `starts` says what is looked for.
+/// Exactly one of `detector`, `pattern`, `starts`, and terms says what is looked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
@@ -31,6 +32,13 @@ pub struct RuleSpec {
     /// What follows a prefix of `starts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
+    /// Terms to be found wherever they stand between word borders, whatever their case, accents and width: names of customers,
+    /// code names. Each has two letters or digits at least and 200 characters at most.
+    #[serde(default, skip_serializing_if = "TermList::is_empty")]
+    pub terms: TermList,
+    /// A file with such terms, one a line, up to a million; its path is relative to the rule file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_file: Option<String>,
     /// A check that a match must pass as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validator: Option<Validator>,

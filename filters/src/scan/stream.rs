@@ -251,6 +251,13 @@ impl Scanner {
         if self.blocked.is_some() { 0 } else { window + self.restorer.held() }
     }
 
+    /// Units held back now, what prints nothing left out.
+    #[cfg(test)]
+    pub(super) fn held_units(&self) -> usize {
+        let held = &self.window[self.sent - self.base..];
+        held.chars().filter(|c| self.rules.fold.unit(*c) != super::units::NOTHING).count()
+    }
+
     fn flow(&self) -> Flow {
         self.blocked.clone().map_or(Flow::Pass, Flow::Block)
     }

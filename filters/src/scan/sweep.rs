@@ -12,11 +12,12 @@
 //!
 //! Rules that only log are swept with the rest, but hold nothing and give way to those that act.
 
-use super::machine::{Machine, Rest, Step, Swallowed, Text, in_context};
+use super::machine::{Machine, Rest, Step, Swallowed, Text};
 use super::number::{Judge, Number};
 use super::rules::{Found, RuleId, Rules};
+use super::terms::Lexer;
 use super::trigger::Triggers;
-use super::units::View;
+use super::units::{MAX_SKIPPED_BACK, View};
 use super::{End, Policy};
 
 mod hold;
@@ -26,9 +27,11 @@ mod run;
 use run::Run;
 
 /// Raw bytes per unit that a candidate may have: past that it is taken for a finding, since nobody writes like that.
-const MAX_RAW_PER_UNIT: usize = 4;
+pub(super) const MAX_RAW_PER_UNIT: usize = 4;
+/// Four raw bytes each, as many as a trigger's units can take that is not complete, with what prints nothing between them.
+pub(super) const MAX_BEGUN: usize = 4 * (1 + MAX_SKIPPED_BACK);
 /// Raw bytes before the frontier that candidates may look at: context, borders, and what prints nothing between.
-pub(super) const MARGIN: usize = 256;
+pub(super) const MARGIN: usize = 512;
 
 /// What reads on from a trigger.
 #[derive(Debug, Clone)]
@@ -152,6 +155,8 @@ pub(super) struct Sweep {
     hex: Run,
     acting: Settled,
     observing: Settled,
+    /// What reads terms, if there are any.
+    terms: Option<Lexer>,
     /// What was settled of the rules that act, as far as the others may overlap it.
     acted: Vec<(usize, usize)>,
     /// Where the last settlement put the frontier, for rules that act and for all.
@@ -177,6 +182,7 @@ impl Sweep {
             hex: Run::default(),
             acting: Settled::default(),
             observing: Settled::default(),
+            terms: rules.lexer(policy),
             acted: Vec::new(),
             frontier: 0,
             horizon: 0,
@@ -221,6 +227,9 @@ impl Sweep {
         }
         self.state = state;
         self.pos = view.end;
+        if let Some(terms) = &mut self.terms {
+            terms.read(rules, view, &mut self.decided);
+        }
     }
 
     #[inline(never)]
@@ -339,7 +348,7 @@ impl Sweep {
             next: if rest.is_some() { None } else { view.next(end).map(|unit| unit.byte) },
         };
         let Some((from, to)) = candidate.machine.judge(candidate.rule, text, rules, policy) else { return };
-        if from >= to || !in_context_of(candidate.rule, rules, view, start) {
+        if from >= to || !rules.is_in_context(candidate.rule, view, start) {
             return;
         }
         let begin = if from == 0 { first } else { self.after_gap(from, view) };
@@ -376,6 +385,9 @@ impl Sweep {
         end: End,
         sink: &mut impl Sink,
     ) -> bool {
+        if let Some(terms) = &mut self.terms {
+            terms.finish(rules, view, &mut self.decided);
+        }
         self.number.finish(view, end, &mut Judge { rules, policy, decided: &mut self.decided });
         for mut candidate in std::mem::take(&mut self.open) {
             if let Machine::Pattern(pattern) = &candidate.machine
@@ -504,11 +516,4 @@ impl Sweep {
             .fold(self.frontier.min(self.horizon), usize::min)
             .saturating_sub(MARGIN)
     }
-}
-
-fn in_context_of(rule: RuleId, rules: &Rules, view: &View<'_>, at: usize) -> bool {
-    if !rules.needs_context(rule) {
-        return true;
-    }
-    in_context(rules.context(rule, view, at), true)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 
+mod bounds;
 mod cuts;
 mod holds;
 mod precision;
@@ -25,9 +26,7 @@ fn stream<'a>(
     let mut scanner = Scanner::new(rules, policy);
     let mut out = String::new();
     for piece in pieces {
-        let before = out.len() + scanner.held();
         let flow = scanner.push(piece, &mut masker, &mut out);
-        let _ = before;
         if flow != Flow::Pass {
             return (out, masker.findings().to_vec());
         }

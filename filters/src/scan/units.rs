@@ -16,7 +16,7 @@ pub(super) const OTHER: u8 = 0x82;
 pub(super) const NOTHING: u8 = 0xff;
 
 /// Characters that print nothing between two units that [`View::prev`] skips; more of them are a border.
-const MAX_SKIPPED_BACK: usize = 16;
+pub(super) const MAX_SKIPPED_BACK: usize = 16;
 
 /// The unit of every character: a two-stage table, since text in most scripts looks up a single page.
 #[derive(Debug)]

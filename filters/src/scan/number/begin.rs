@@ -66,7 +66,7 @@ impl Number {
 /// Where a number whose first digit stands at `digit` begins: at most three plus signs or brackets before it.
 pub(in crate::scan) fn lead(view: &View<'_>, digit: usize, floor: usize) -> usize {
     let mut start = digit;
-    for _ in 0..3 {
+    for _ in 0..super::MAX_LEAD {
         match view.prev(start) {
             Some(unit) if matches!(unit.byte, b'+' | b'(') && unit.start >= floor => start = unit.start,
             _ => break,

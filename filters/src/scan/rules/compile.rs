@@ -6,8 +6,9 @@ use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rul
 use crate::scan::email::{self, TopLevel};
 use crate::scan::injection::{Injection, InjectionSpec};
 use crate::scan::machine::{self, MAX_IPV6};
-use crate::scan::number::WINDOW;
+use crate::scan::number::MAX_NUMBER;
 use crate::scan::spec::{Body, Validator};
+use crate::scan::terms::{Dictionary, TermFold};
 use crate::scan::trigger::{self, Bucket, LANES, Set, Triggers};
 use crate::scan::units::{Fold, LETTER, is_word};
 use crate::scan::{RuleSpec, check};
@@ -36,6 +37,8 @@ pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
         automata: Vec::new(),
         patterns: Vec::new(),
         injection,
+        dictionaries: Vec::new(),
+        term_fold: None,
     };
     let mut errors = Vec::new();
     let mut ids = HashSet::new();
@@ -67,11 +70,17 @@ fn add(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<(), String> {
     if !name(&spec.id) || !name(&spec.kind) {
         return Err("`id` and `kind` are 1 to 64 of a-z, 0-9, _ and -".into());
     }
-    let max_hold = match (spec.detector, &spec.pattern, spec.starts.is_empty()) {
-        (Some(detector), None, _) => add_detector(rules, rule, spec, detector)?,
-        (None, Some(pattern), true) => add_pattern(rules, rule, pattern, spec.ignore_case)?,
-        (None, None, false) => add_keys(rules, rule, spec)?,
-        _ => return Err("give one of `detector`, `pattern`, or `starts` with `body`".into()),
+    let is_list = !spec.terms.is_empty() || spec.terms_file.is_some();
+    let max_hold = match (spec.detector, &spec.pattern, spec.starts.is_empty(), is_list) {
+        (Some(detector), None, _, false) => add_detector(rules, rule, spec, detector)?,
+        (None, Some(pattern), true, false) => add_pattern(rules, rule, pattern, spec.ignore_case)?,
+        (None, None, false, false) => add_keys(rules, rule, spec)?,
+        (None, None, true, true) => add_terms(rules, rule, spec)?,
+        _ => {
+            return Err(
+                "give one of `detector`, `pattern`, `starts` with `body`, `terms`, or `terms_file`".into()
+            );
+        }
     };
     rules.infos.push(RuleInfo {
         id: spec.id.as_str().into(),
@@ -106,7 +115,7 @@ fn add_detector(
                 Detector::Email => email::MAX_LOCAL + 1 + email::MAX_DOMAIN,
                 Detector::Ipv6 => MAX_IPV6 + machine::MAX_IPV6_SUFFIX as usize + 1,
                 Detector::Iban => 2 * check::iban::MAX,
-                _ => WINDOW + 1,
+                _ => MAX_NUMBER,
             });
         }
     };
@@ -213,6 +222,17 @@ fn add_pattern(rules: &mut Rules, rule: RuleId, pattern: &str, ignore_case: bool
     let max_hold = automaton.max + 1;
     rules.automata.push(automaton);
     rules.patterns.push(rule);
+    Ok(max_hold)
+}
+
+fn add_terms(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, String> {
+    if spec.terms.is_empty() {
+        return Err("its `terms_file` holds no terms: write one a line".into());
+    }
+    let dictionary = Dictionary::of(&spec.terms, &rules.fold)?;
+    let max_hold = dictionary.longest + 1;
+    rules.term_fold.get_or_insert_with(|| TermFold::new(&rules.fold));
+    rules.dictionaries.push((rule, dictionary));
     Ok(max_hold)
 }
 

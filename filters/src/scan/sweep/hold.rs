@@ -4,9 +4,9 @@ use super::Sweep;
 use super::open::{email_start, units_back};
 use super::run::shorten;
 use crate::scan::machine::{MAX_IPV6, in_ipv6};
-use crate::scan::number::lead;
+use crate::scan::number::{MAX_LEAD, lead};
 use crate::scan::rules::Rules;
-use crate::scan::trigger::{NOT_HEX, NOT_LOCAL, WIDE, unfinished};
+use crate::scan::trigger::{LANES, NOT_HEX, NOT_LOCAL, WIDE, unfinished};
 use crate::scan::units::{IDEOGRAPH, LETTER, NOTHING, View};
 use crate::scan::{Action, Policy, email};
 
@@ -53,8 +53,7 @@ impl Sweep {
             }
             hex = hex.max(self.ipv6_end.min(end));
         }
-        self.keep(local, hex, policy, view);
-        true
+        self.keep(local, hex, rules, policy, view)
     }
 
     /// The same for a piece that is not all ASCII.
@@ -79,13 +78,19 @@ impl Sweep {
             return false;
         }
         (self.state, self.pos) = (state, end);
-        self.keep(local, hex, policy, view);
-        true
+        self.keep(local, hex, rules, policy, view)
     }
 
-    /// Keeps where the runs at the end begin, and holds back what is unfinished; nothing is open.
+    /// Keeps where the runs at the end begin, and holds back what is unfinished; nothing is open. False: a term was found.
     #[inline(always)]
-    fn keep(&mut self, mut local: usize, mut hex: usize, policy: &Policy, view: &View<'_>) {
+    fn keep(
+        &mut self,
+        mut local: usize,
+        mut hex: usize,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+    ) -> bool {
         let end = self.pos;
         if end - local > email::MAX_LOCAL {
             local = shorten(view, end, self.floor(end), email::MAX_LOCAL, email::in_local);
@@ -95,7 +100,11 @@ impl Sweep {
         }
         self.local.set(local, end);
         self.hex.set(hex, end);
+        if let Some(terms) = &mut self.terms {
+            terms.read(rules, view, &mut self.decided);
+        }
         (self.frontier, self.horizon) = self.held_end((end, end), policy, view);
+        self.decided.is_empty()
     }
 
     /// Where the last key committed before `at`.
@@ -130,6 +139,11 @@ impl Sweep {
         if self.number.is_open() {
             hold(&mut held, self.number.hold(), policy.reach.runs.number.acts());
         }
+        if policy.reach.observes {
+            // Triggers of rules that hold nothing: what is decided of others waits for what they may open.
+            let reach = LANES + MAX_LEAD;
+            hold(&mut held, units_back(view, pos, reach).unwrap_or(view.base), false);
+        }
         (self.frontier, self.horizon) = self.held_end(held, policy, view);
     }
 
@@ -146,6 +160,9 @@ impl Sweep {
         }
         if self.state & watch.begun != 0 {
             self.hold_begun(&mut held, policy, view);
+        }
+        if let Some(terms) = &self.terms {
+            terms.hold(|from, acts| hold(&mut held, from, acts));
         }
         held
     }

@@ -189,13 +189,14 @@ fn last_units(view: &View<'_>, at: usize, count: usize) -> Option<(usize, [u8; L
         return Some((at + 1 - count, units));
     }
     let start = units_back(view, at, count - 1)?;
-    let mut reading = start;
+    let (mut last, mut reading) = (start, start);
     for slot in &mut units[..count] {
         let unit = view.next(reading)?;
         *slot = unit.byte;
-        reading = unit.end;
+        (last, reading) = (unit.start, unit.end);
     }
-    Some((start, units))
+    // Backwards, too much that prints nothing is a border; forwards it is passed over.
+    (last == at).then_some((start, units))
 }
 
 /// Raw offset of the unit `count` units before the one at `at`.

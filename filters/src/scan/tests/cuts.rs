@@ -72,7 +72,7 @@ const PARTS: [&str; 63] = [
     "\u{200b}",
 ];
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         6 => select(&PARTS[..]).prop_map(str::to_owned),
         1 => "[a-z0-9@.+: -]{1,6}",

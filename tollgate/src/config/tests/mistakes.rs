@@ -202,6 +202,17 @@ fn files() {
         &with(&format!("guardrails: {{rules: [§{rules}]}}")),
         &[("guardrails.rules[0]: ", "rule `mine` exists already; give it an id of its own")],
     );
+    write("names.txt", "Acme Corp\n\n+\n");
+    let named = write("named.yaml", "- {id: names, kind: name, terms_file: names.txt}\n");
+    check(
+        &with(&format!("guardrails: {{rules: [§{named}]}}")),
+        &[("guardrails.rules[0]: ", "names.txt:3: the term `+` has fewer than two letters or digits")],
+    );
+    write("names.txt", &format!("Acme Corp\n{}\n", "x".repeat(150)));
+    let said = problems(&with(&format!("guardrails: {{max_hold_bytes: 100, rules: [{named}]}}")));
+    assert!(said.iter().any(|said| said.contains("rule `names` may hold back 151 bytes")), "{said:?}");
+    let loaded = load(&with(&format!("guardrails: {{rules: [{named}]}}"))).expect("usable terms");
+    assert!(loaded.files.iter().any(|file| file.ends_with("names.txt")), "watchers see files of terms");
 }
 
 #[test]

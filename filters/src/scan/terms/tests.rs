@@ -1,0 +1,68 @@
+use super::*;
+use crate::scan::{Action, Direction, RuleSpec, Rules, Switches};
+
+/// What a rule with these terms finds.
+fn found(terms: &[&str], text: &str) -> Vec<String> {
+    let terms = TermList::new(terms.iter().map(|term| (*term).to_owned()).collect());
+    let spec = RuleSpec { terms, ..serde_saphyr::from_str("{id: names, kind: name}").expect("is a rule") };
+    let rules = Rules::compile(&[spec]).expect("compiles");
+    let policy = rules.policy(Direction::Answer, |_| Action::Mask, Switches::default());
+    let mut found = Vec::new();
+    rules.scan(&policy, text, &mut found);
+    found.into_iter().map(|found| text[found.span].to_owned()).collect()
+}
+
+#[test]
+fn terms_are_found_at_word_borders_whatever_their_form() {
+    let terms =
+        ["Acme Corp", "Acme", "Müller & Söhne", "C++ Guild", "北京公司", "AT&T", ".hidden", "Straße 5"];
+    for (text, expect) in [
+        ("ask ACME corp.", &["ACME corp"][..]),
+        ("acme\ncorp", &["acme\ncorp"]),
+        ("acme corporation", &["acme"]),
+        ("acmes, xacme, acme_x", &[]),
+        ("(acme)", &["acme"]),
+        ("Ａｃｍｅ", &["Ａｃｍｅ"]),
+        ("аcme", &["аcme"]),
+        ("A\u{200b}c\u{ad}me", &["A\u{200b}c\u{ad}me"]),
+        ("MULLER & SO\u{308}HNE", &["MULLER & SO\u{308}HNE"]),
+        ("muller & söhnen", &[]),
+        ("the c++ guild", &["c++ guild"]),
+        ("我在北京公司工作", &["北京公司"]),
+        ("我在北京的公司", &[]),
+        ("at&t at & t", &["at&t"]),
+        ("a .hidden file", &[".hidden"]),
+        ("STRAßE 5, strasse 5", &["STRAßE 5"]),
+        ("acme acme corp acme", &["acme", "acme corp", "acme"]),
+    ] {
+        assert_eq!(found(&terms, text), expect, "{text}");
+    }
+}
+
+#[test]
+fn unusable_terms_are_refused_with_what_to_do() {
+    for (term, says) in [("a", "two letters"), ("+-+", "two letters"), (&"x".repeat(201), "more than 200")] {
+        let message = TermCheck::new().check(term).expect_err("is refused");
+        assert!(message.contains(says), "{message}");
+    }
+    assert_eq!(TermCheck::new().check(&"x".repeat(200)), Ok(()));
+    let spec: RuleSpec =
+        serde_saphyr::from_str("{id: names, kind: name, terms_file: names.txt}").expect("is a rule");
+    let errors = Rules::compile(&[spec]).expect_err("was not read");
+    assert!(errors[0].message.contains("holds no terms"), "{}", errors[0]);
+}
+
+#[test]
+fn whoever_shares_a_list_shares_what_it_was_compiled_to() {
+    let fold = Fold::new();
+    let list = TermList::new(vec!["Acme Corp".into()]);
+    let first = Dictionary::of(&list, &fold).expect("builds");
+    let again = Dictionary::of(&list.clone(), &fold).expect("builds");
+    assert!(Arc::ptr_eq(&first, &again));
+}
+
+#[test]
+fn a_list_does_not_show_its_terms() {
+    let list = TermList::new(vec!["Project Falcon".into()]);
+    assert!(!format!("{list:?}").contains("Falcon"));
+}
