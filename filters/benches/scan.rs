@@ -38,7 +38,13 @@ fn main() {
     let profile = Profile::builtin(profile.as_deref().unwrap_or("strict")).expect("is built in");
     let policy = rules.policy(
         Direction::Answer,
-        |rule| if &*rule.kind == "term" { Action::Mask } else { profile.action(rule, Direction::Answer) },
+        |rule| {
+            if &*rule.kind == "term" {
+                Action::Mask
+            } else {
+                profile.treatment(rule, Direction::Answer).action()
+            }
+        },
         profile.switches(),
     );
     let policy = Arc::new(policy);
