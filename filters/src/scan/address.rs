@@ -55,7 +55,13 @@ pub(super) fn ipv6(text: &[u8], exempt: &[Exemption]) -> Option<usize> {
     let has_number = address.bytes().any(|b| b.is_ascii_digit());
     // Short forms with `::` are slices, scopes and times as often as addresses.
     let long_group = address.split(':').any(|group| group.len() >= 3);
-    if digits < 4 || !has_number || groups < 2 && !address.ends_with("::") || !long_group && groups < 5 {
+    let digit_groups = address.split(':').all(|group| group.len() <= 1);
+    if digits < 4
+        || !has_number
+        || groups < 2 && !address.ends_with("::")
+        || !long_group && groups < 5
+        || digit_groups
+    {
         return None;
     }
     if exempt_v6(parsed, exempt) {
@@ -78,7 +84,7 @@ pub(super) fn loopback(
     let begins = match near {
         None | Some(b'"' | b'\'' | b'`' | b'=' | b'@' | b'>' | b'<' | b'|' | b';' | b'\n' | b'\t') => true,
         Some(b'[') => !far.is_some_and(|unit| is_word(unit) || matches!(unit, b']' | b')' | b'!')),
-        Some(b' ' | b'(' | b',') => !matches!(far, Some(b',' | b'[' | b'(' | b':')),
+        Some(b' ' | b'(' | b',') => !matches!(far, Some(b',' | b'[' | b'(')),
         Some(unit) => !unit.is_ascii(),
     };
     let ends = !matches!(after, Some(b']' | b':' | b',')) || after == Some(b']') && near == Some(b'[');
@@ -120,6 +126,7 @@ mod tests {
             ("::1", None),
             ("a::b", None),
             ("1::2", None),
+            ("1:0:1:0:1:0:1:0", None),
             ("dead::beef", None),
             ("::", None),
         ] {

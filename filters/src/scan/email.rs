@@ -15,6 +15,12 @@ const TOP_LEVEL: &str = include_str!("../../../conf/rules/tlds.txt");
 /// Those that attributes and files are hardly ever called.
 const GENERIC: [&[u8]; 5] = [b"com", b"net", b"org", b"edu", b"gov"];
 
+/// What files are called, of which one before the last label may be a top-level domain.
+const FILES: [&[u8]; 16] = [
+    b"js", b"jsx", b"mjs", b"ts", b"tsx", b"css", b"html", b"json", b"xml", b"png", b"svg", b"jpg", b"rb",
+    b"php", b"log", b"service",
+];
+
 /// Names of top-level domains, sorted.
 #[derive(Debug)]
 pub(super) struct TopLevel(Vec<&'static str>);
@@ -76,13 +82,20 @@ pub(super) fn address(text: &[u8], next: Option<u8>, top: &TopLevel) -> Option<(
         if top.contains(&domain[last + 1..end]) && domain_name(&domain[..end]) {
             break;
         }
-        // `alice@corp.com.then`: a sentence that begins at once, or a file of that name.
+        // `alice@corp.com.then`: a sentence that begins at once; not `render@chunk.app.js`.
+        if FILES.contains(&&domain[last + 1..end]) && !is_generic(&domain[..last]) {
+            return None;
+        }
         end = last;
     }
     // `a@b.to(…)` is a product of matrices, not `alice@corp.com(work)`.
     let method = end == whole && len == domain.len() && next == Some(b'(');
-    let call = method && !GENERIC.iter().any(|name| domain[..end].ends_with(name));
+    let call = method && !is_generic(&domain[..end]);
     (!call && !version(&domain[..end])).then_some((from, at + 1 + end))
+}
+
+fn is_generic(domain: &[u8]) -> bool {
+    GENERIC.iter().any(|name| domain.ends_with(name))
 }
 
 fn domain_name(domain: &[u8]) -> bool {
@@ -135,6 +148,8 @@ mod tests {
             ("o'brien@corp.co.uk", Some("o'brien@corp.co.uk")),
             ("alice@corp.com.", Some("alice@corp.com")),
             ("alice@corp.com.Then", Some("alice@corp.com")),
+            ("alice@corp.de.then", Some("alice@corp.de")),
+            ("render@chunk.app.js", None),
             ("a@163.com", Some("a@163.com")),
             ("alice@corp.comand", Some("alice@corp.comand")),
             ("alice@corp.com.then", Some("alice@corp.com")),

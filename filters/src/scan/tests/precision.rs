@@ -328,6 +328,8 @@ mod hard {
                 "user@host:~/src$ make",
                 "x@y",
                 "kernel@5.15.0-91-generic",
+                "render@chunk.app.js:10:5",
+                "systemctl start getty@tty1.service",
                 "docker pull img@sha256:9f86d081884c7d659a2feaa0c55ad015",
             ],
         );
@@ -475,6 +477,7 @@ mod hard {
                 "listen [⟨::1⟩]:8080",
                 "http://[⟨::1⟩]:8080/",
                 "ping ⟨::1⟩",
+                "my ip: ⟨::1⟩",
                 "⟨::1⟩",
                 "host=⟨::1⟩ port=5432",
                 "\"⟨::1⟩\"",
@@ -502,6 +505,8 @@ mod hard {
                 "aa:bb:cc:dd:ee:ff",
                 "cafe::babe",
                 "10:20::30",
+                "1:0:1:0:1:0:1:0",
+                "countryName 2.5.4.6, keyUsage 2.5.29.15",
             ],
         );
     }

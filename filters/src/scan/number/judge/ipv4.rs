@@ -65,7 +65,12 @@ impl Case<'_> {
         match self.context(Detector::Ipv4) {
             Context::Against => true,
             Context::For => false,
-            Context::Silent => digits.len() == 4 && digits.iter().any(|digit| *digit != digits[0]),
+            // Or an object identifier of X.500: 2.5.4 and 2.5.29 are its attributes and extensions.
+            Context::Silent => {
+                let small = digits.len() == 4 && digits.iter().any(|digit| *digit != digits[0]);
+                let group = |at: usize| self.number.digits_of(self.first + at, self.first + at);
+                small || group(0) == b"2" && group(1) == b"5" && matches!(group(2), b"4" | b"29")
+            }
         }
     }
 }
