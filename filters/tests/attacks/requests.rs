@@ -30,6 +30,7 @@ fn literal(what: &'static str, written: String, found: bool, why: &'static str) 
     Attempt { what, written, carrier: Carrier::Request(Api::Chat, body), found, why }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tables read better without borrows")]
 fn body(what: &'static str, written: &str, api: Api, body: Value, found: bool, why: &'static str) -> Attempt {
     Attempt {
         what,

@@ -74,7 +74,7 @@ pub struct Override {
     #[serde(default)]
     #[schemars(extend("x-unset" = "everyone"))]
     pub only: Selector,
-    /// Kind of finding: `email`, `phone`, `ssn`, `credit_card`, `ip_address`, `iban`, `secret`, or a kind of your rules.
+    /// Kind of finding: `email`, `phone`, `ssn`, `credit_card`, `ip_address`, `iban`, `secret`, `prompt_injection`, or a kind of your rules.
     #[serde(default)]
     #[schemars(extend("x-unset" = "`rule` is needed"), example = &"email")]
     pub kind: Option<String>,
