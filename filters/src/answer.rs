@@ -56,6 +56,8 @@ pub struct Options {
     pub keep_text: usize,
     /// Inserted into plain answers.
     pub metadata: Option<Metadata>,
+    /// The caller asked for JSON: texts are read as such, so that what is masked in them stays JSON.
+    pub structured: bool,
     /// Tokens of the prompt, for usage that must be written before the upstream has counted.
     pub input_estimate: u64,
 }
@@ -73,6 +75,7 @@ impl Options {
             model: None,
             keep_text: 0,
             metadata: None,
+            structured: false,
             input_estimate: 0,
         }
     }

@@ -53,7 +53,7 @@ impl Core {
     pub(super) fn new(mut options: Options, masker: Masker) -> Core {
         let guard = options.guard.take();
         Core {
-            lanes: Lanes::new(guard, options.api, options.max_lanes, masker),
+            lanes: Lanes::new(guard, &options, masker),
             outlet: Outlet { ready: Vec::new(), committed: false, max_ready: options.max_event },
             meter: Meter::default(),
             splice: Splice::default(),

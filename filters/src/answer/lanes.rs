@@ -1,8 +1,8 @@
 //! Lanes: one per text that a model is writing. Each has its scanner, and what one holds never leaves in another.
 
-use super::Guard;
 use super::arguments::Arguments;
 use super::core::{Halt, pass};
+use super::{Guard, Options};
 use crate::chat::Api;
 use crate::scan::{End, Masker, Scanner};
 
@@ -57,6 +57,7 @@ pub(super) enum Passed {
 pub(super) struct Lanes {
     guard: Option<Guard>,
     api: Api,
+    structured: bool,
     masker: Masker,
     open: Vec<Lane>,
     max: usize,
@@ -88,13 +89,14 @@ enum Reader {
 }
 
 impl Lanes {
-    pub(super) fn new(guard: Option<Guard>, api: Api, max: usize, masker: Masker) -> Lanes {
+    pub(super) fn new(guard: Option<Guard>, options: &Options, masker: Masker) -> Lanes {
         Lanes {
             guard: guard.filter(|guard| !guard.policy.is_idle() || masker.restores()),
-            api,
+            api: options.api,
+            structured: options.structured,
             masker,
             open: Vec::new(),
-            max,
+            max: options.max_lanes,
             last: 0,
             out: String::new(),
             discarded: 0,
@@ -124,6 +126,7 @@ impl Lanes {
     /// Takes the next text of a lane, which is opened at its first one.
     pub(super) fn push(&mut self, key: Key, inside: Inside, text: &str) -> Result<Passed, Halt> {
         self.out.clear();
+        let inside = self.read_as(inside);
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
         self.scanned += text.len() as u64;
         let lane = match Self::find(&self.open, &mut self.last, key) {
@@ -168,6 +171,11 @@ impl Lanes {
         lane.reader.finish(end, &mut self.masker, &mut self.out)
     }
 
+    /// A text that is to be JSON is read as JSON while it is; what is none is still read as text.
+    fn read_as(&self, inside: Inside) -> Inside {
+        if self.structured && inside == Inside::Text { Inside::Json } else { inside }
+    }
+
     /// A lane that is still open, of those for which `wanted` holds.
     pub(super) fn any_open(&self, wanted: impl Fn(Key) -> bool) -> Option<Key> {
         self.open
@@ -191,6 +199,7 @@ impl Lanes {
         text: &str,
     ) -> Result<Passed, Halt> {
         self.out.clear();
+        let inside = self.read_as(inside);
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
         self.scanned += text.len() as u64;
         if end == End::Whole && inside == Inside::Text && !self.masker.restores() {

@@ -6,6 +6,7 @@ mod messages;
 mod plain;
 mod random;
 mod responses;
+mod structured;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -293,6 +293,7 @@ fn pipeline(
     };
     let options = answer::Options {
         usage_asked: call.usage_asked,
+        structured: call.structured,
         guard,
         max_event: config.bounds.max_event,
         max_lanes: MAX_LANES,

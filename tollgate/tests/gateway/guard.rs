@@ -341,3 +341,75 @@ async fn the_gateways_own_keys_are_secrets() {
     assert_eq!(ask(&gateway, CHAT, &chat("m", &format!("use {random}"), false)).await.0, 400);
     assert_eq!(passed_on(&fake), 0);
 }
+
+/// A block looks at the last user message and the tool results after it; the refused message, sent again as history, is masked.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mistake_does_not_end_a_conversation() {
+    let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
+    let mistake = json!({"role": "user", "content": format!("I am {EMAIL}")});
+    let call = json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let result = |text: &str| json!({"role": "tool", "tool_call_id": "1", "content": text});
+    let ask_with =
+        async |messages: &[&Value]| ask(&gateway, CHAT, &json!({"model": "m", "messages": messages})).await;
+    let (status, answer) = ask_with(&[&mistake]).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("messages[0].content")));
+    let sorry = json!({"role": "user", "content": "Sorry, without it then."});
+    assert_eq!(ask_with(&[&mistake, &sorry]).await.0, 200);
+    assert_eq!(sent(&fake)["messages"][0]["content"], "I am [EMAIL_1]");
+    // A tool's result after it is new; before it, it is history.
+    let (status, answer) = ask_with(&[&mistake, &sorry, &call, &result(EMAIL)]).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("messages[3].content")));
+    let message = answer["error"]["message"].as_str().expect("text");
+    assert!(
+        message.contains("tool") && message.contains("The rest of the conversation can stay."),
+        "{message}"
+    );
+    assert_eq!(ask_with(&[&sorry, &call, &result(EMAIL), &sorry]).await.0, 200);
+    assert_eq!(sent(&fake)["messages"][2]["content"], "[EMAIL_1]");
+}
+
+/// Images in base64 are neither scanned nor touched; signed thinking in history passes byte by byte, and is recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_signed_thinking_pass_as_they_are() {
+    let yaml = MASKS.replace("kind: vllm", "kind: vllm, messages: true");
+    let (fake, gateway) = in_front_of_fake(&yaml);
+    let image = format!(
+        "data:image/png;base64,{}",
+        "4111111111111111ghp+q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i".repeat(50)
+    );
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": "What is it?"}]}]});
+    assert_eq!(ask(&gateway, CHAT, &body).await.0, 200);
+    assert_eq!(sent(&fake)["messages"], body["messages"]);
+    // Only the text was read.
+    assert_eq!(
+        gateway.metric("tollgate_scanned_bytes_total", "direction=\"request\""),
+        "What is it?".len() as f64
+    );
+    assert_eq!(gateway.metric("tollgate_findings_total", "direction=\"request\""), 0.0);
+
+    let thought = format!("The user is {EMAIL}.");
+    let thinking = json!({"type": "thinking", "thinking": thought, "signature": "c2lnbmVk"});
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": format!("I am {EMAIL}")},
+        {"role": "assistant", "content": [thinking, {"type": "text", "text": format!("Hello {EMAIL}")}]},
+        {"role": "user", "content": "Go on"}]});
+    assert_eq!(ask(&gateway, "/v1/messages", &body).await.0, 200);
+    let messages = sent(&fake)["messages"].clone();
+    assert_eq!(messages[1]["content"][0], thinking);
+    assert_eq!(messages[1]["content"][1]["text"], "Hello [EMAIL_1]");
+    let event = &gateway.events(2)[1];
+    let logged =
+        event["findings"].as_array().expect("some").iter().find(|finding| finding["action"] == "log");
+    assert_eq!(logged.expect("recorded")["location"], "messages[1].content[0].thinking", "{event}");
+
+    // In an answer it cannot be masked: the answer is blocked instead, and nothing of it leaves.
+    let answer = json!({"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+        "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 1}, "content": [
+        {"type": "thinking", "thinking": "It is bob@corp-secret.com.", "signature": "c2ln"}, {"type": "text", "text": "Hi"}]});
+    fake.script("t", Script::json(200, answer));
+    let body = json!({"model": "t", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
+    let (status, got) = ask(&gateway, "/v1/messages", &body).await;
+    assert_eq!((status, &got["stop_reason"]), (200, &json!("refusal")), "{got}");
+    assert!(!got.to_string().contains("bob@"), "{got}");
+}
