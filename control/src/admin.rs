@@ -53,7 +53,7 @@ async fn set_drained(
     drained: bool,
 ) -> Response {
     let result = plane.drain(&target, drained).await;
-    tracing::info!(who = %Who(peer), %target, drained, ok = result.is_ok(), "admin: drain");
+    tracing::info!(who = %Who(peer), target_id = %target, drained, ok = result.is_ok(), "admin: drain");
     let refusal = match result {
         Ok(()) => {
             let now = plane.upstreams().into_iter().find(|upstream| upstream.name == target);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tollgate_filters::identity::Caller;
@@ -13,6 +14,9 @@ use tollgate_filters::scan::{
 use tollgate_filters::verdict::{Code, Rejection};
 
 use crate::config::{FailedCode, GuardrailOverride, Guardrails, Selector};
+
+/// Codes that ask for another try name a time for it.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Sets of overrides that were resolved, kept; past this many, they are resolved anew each time.
 const MAX_RESOLVED: usize = 1024;
@@ -173,7 +177,11 @@ impl Guard {
             FailedCode::Overloaded => Code::Overloaded,
             FailedCode::NoUpstream => Code::NoUpstream,
         };
-        Rejection::new(code, self.config.failed.message.clone().unwrap_or(rejection.message))
+        let told = Rejection::new(code, self.config.failed.message.clone().unwrap_or(rejection.message));
+        match code {
+            Code::Overloaded | Code::NoUpstream => told.with_retry_after(RETRY_AFTER),
+            _ => told,
+        }
     }
 }
 

@@ -118,7 +118,9 @@ fn drain(way: Way, stop: Stop) {
         way.live.lifecycle.stop();
     }
     let deadline = Instant::now() + way.drain;
-    if !idle_by(&way.live, deadline) && !way.live.lifecycle.is_cut() {
+    // Asked to hurry before it began: no time of its own.
+    let hurried = way.live.lifecycle.is_cut();
+    if !hurried && !idle_by(&way.live, deadline) && !way.live.lifecycle.is_cut() {
         tracing::warn!(requests = way.live.load.requests(), "the drain is over: ending what still streams");
         way.live.lifecycle.cut();
     }

@@ -86,7 +86,8 @@ fn form_of(response: &ResponseHeader) -> Form {
 fn pass_on(headers: &HeaderMap, prefixes: &[String], head: &mut AnswerHead) {
     for (name, value) in headers {
         let text = name.as_str();
-        if is_passed(text) || prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
+        let wanted = || prefixes.iter().any(|prefix| text.starts_with(prefix.as_str()));
+        if is_passed(text) || !is_framing(text) && wanted() {
             head.add(name.clone(), value.clone());
         } else if matches!(text, "x-request-id" | "request-id") {
             head.set(answer_head::UPSTREAM_REQUEST_ID, value.clone());
@@ -109,6 +110,22 @@ fn is_passed(name: &str) -> bool {
             | "retry-after"
             | "retry-after-ms"
             | "content-language"
+    )
+}
+
+/// How the upstream's own bytes were framed (RFC 9110 section 7.6.1, RFC 9112 section 6): true of its answer, not of what leaves.
+fn is_framing(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "content-encoding"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
     )
 }
 
@@ -232,11 +249,13 @@ mod tests {
             ("set-cookie", "a=b"),
             ("server", "x"),
             ("x-vendor-region", "eu"),
+            ("content-length", "7"),
+            ("content-encoding", "gzip"),
         ] {
             response.insert_header(name, value).expect("valid");
         }
         let mut head = AnswerHead::like(&response);
-        pass_on(&response.headers, &["x-vendor-".to_owned()], &mut head);
+        pass_on(&response.headers, &["x-vendor-".to_owned(), "content-".to_owned()], &mut head);
         let response = ResponseHeader::from(head);
         let mut names: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

@@ -94,7 +94,7 @@ fn fail_attempt(exchange: &mut Exchange, failure: Failure, error: &Error) {
     let Some(proxied) = &mut exchange.proxied else { return };
     let Some(running) = proxied.attempt.take() else { return };
     let name = running.attempt.name();
-    tracing::debug!(%error, provider = name.provider, target = name.target, "attempt failed");
+    tracing::debug!(%error, provider = name.provider, target_id = name.target, "attempt failed");
     note(&exchange.live, &mut exchange.facts.event, &running, &proxied.call.model, Some(failure.as_str()));
     proxied.plan.fail(running.attempt, failure, clock::now());
     // A shutdown is ours, not the host's: `errors::rejection_of` has its words.

@@ -85,6 +85,7 @@ fn is_withheld(name: &HeaderName) -> bool {
                 | "openai-project"
                 | "x-amz-security-token"
                 | "x-amz-date"
+                | "x-amz-content-sha256"
                 | "x-forwarded-for"
                 | "x-forwarded-host"
                 | "x-forwarded-proto"

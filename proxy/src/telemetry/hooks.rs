@@ -34,30 +34,30 @@ impl AuditMetrics for Metrics {
 
 impl UpstreamEvents for Metrics {
     fn health_changed(&self, target: TargetName<'_>, state: HealthState) {
-        tracing::warn!(provider = target.provider, target = target.target, ?state, "health changed");
+        tracing::warn!(provider = target.provider, target_id = target.target, ?state, "health changed");
     }
 
     fn breaker_changed(&self, target: TargetName<'_>, state: BreakerState) {
-        tracing::warn!(provider = target.provider, target = target.target, ?state, "breaker changed");
+        tracing::warn!(provider = target.provider, target_id = target.target, ?state, "breaker changed");
     }
 
     fn credential_refused(&self, target: TargetName<'_>) {
         self.credential_refused.with_label_values(&[target.provider]).inc();
         tracing::error!(
             provider = target.provider,
-            target = target.target,
+            target_id = target.target,
             "the provider refuses our credential: its key is wrong, revoked, or its account is closed"
         );
     }
 
     fn probe_failed(&self, target: TargetName<'_>, why: &str) {
-        tracing::debug!(provider = target.provider, target = target.target, why, "health probe failed");
+        tracing::debug!(provider = target.provider, target_id = target.target, why, "health probe failed");
     }
 
     fn resolve_failed(&self, target: TargetName<'_>, why: &str) {
         tracing::warn!(
             provider = target.provider,
-            target = target.target,
+            target_id = target.target,
             why,
             "the name cannot be resolved"
         );

@@ -71,16 +71,27 @@ struct Fields<'b>(&'b mut Buffers);
 
 impl Fields<'_> {
     fn name(&mut self, field: &Field) -> &mut Vec<u8> {
-        let line = &mut self.0.line;
-        line.push(b',');
-        json::encode(field.name(), line);
-        line.push(b':');
-        line
+        name(field, &mut self.0.line)
     }
 
     fn literal(&mut self, field: &Field, value: impl std::fmt::Display) {
         let _ = write!(self.name(field), "{value}");
     }
+}
+
+/// A name of the line's own would stand twice, and readers keep only one of the two.
+fn name<'l>(field: &Field, line: &'l mut Vec<u8>) -> &'l mut Vec<u8> {
+    line.push(b',');
+    match field.name() {
+        own @ ("timestamp" | "level" | "target") => {
+            line.push(b'"');
+            line.extend_from_slice(own.as_bytes());
+            line.extend_from_slice(b"_\"");
+        }
+        name => json::encode(name, line),
+    }
+    line.push(b':');
+    line
 }
 
 impl Visit for Fields<'_> {
@@ -120,10 +131,7 @@ impl Visit for Fields<'_> {
         self.0.text.clear();
         let _ = write!(self.0.text, "{value:?}");
         let Buffers { line, text } = &mut *self.0;
-        line.push(b',');
-        json::encode(field.name(), line);
-        line.push(b':');
-        json::encode(text, line);
+        json::encode(text, name(field, line));
     }
 }
 
@@ -158,16 +166,16 @@ mod tests {
             tracing::warn!(
                 target: "tollgate::test",
                 text = quote, none = None::<&str>, some = Some("x"), whole = 7u64, less = -7i64, part = 0.0000125f64,
-                not_finite = f64::NAN, yes = true, printed = ?quote, shown = %quote, wide = u128::MAX,
+                not_finite = f64::NAN, yes = true, level = "low", target = "a host", printed = ?quote, shown = %quote, wide = u128::MAX,
                 "said {}", "so"
             );
         });
         let mut want = json!({
-            "level": "WARN", "message": "said so", "text": quote, "some": "x", "whole": 7, "less": -7,
+            "level": "WARN", "message": "said so", "text": quote, "level_": "low", "target_": "a host", "some": "x", "whole": 7, "less": -7,
             "part": 0.0000125, "not_finite": null, "yes": true, "printed": format!("{quote:?}"), "shown": quote,
             "target": "tollgate::test",
         });
-        want["wide"] = value["wide"].clone();
+        want["wide"] = serde_json::from_str(&u128::MAX.to_string()).expect("a number");
         assert_eq!(value, want);
     }
 }
