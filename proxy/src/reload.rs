@@ -42,7 +42,7 @@ pub struct Mistake {
 }
 
 impl Refused {
-    fn because(error: impl ToString) -> Refused {
+    fn because(error: &impl ToString) -> Refused {
         Refused { message: error.to_string(), mistakes: Vec::new() }
     }
 
@@ -123,12 +123,12 @@ impl Reloader {
         let sockets = config.listeners.iter().map(|listener| (listener.address, &listener.tls));
         for (address, tls) in sockets.chain([(config.admin.address, &config.admin.tls)]) {
             if let (Some(tls), Some(cell)) = (tls, self.certificates.get(&address)) {
-                loaded.push((cell, tls::load(tls).map_err(Refused::because)?));
+                loaded.push((cell, tls::load(tls).map_err(|error| Refused::because(&error))?));
             }
         }
         let generation = current.generation() + 1;
         let runtime = Runtime::build(config, &hash[..hash.len().min(12)], generation, &self.live);
-        let runtime = runtime.map_err(Refused::because)?;
+        let runtime = runtime.map_err(|error| Refused::because(&error))?;
         // Everything is built: from here on nothing can fail.
         for (cell, files) in loaded {
             cell.swap(files);

@@ -75,6 +75,7 @@ fn scan(args: &ScanArgs) -> Result<u64, Failure> {
 }
 
 impl Failure {
+    #[allow(clippy::needless_pass_by_value)] // `map_err` hands it over
     fn io(error: io::Error) -> Failure {
         Failure { code: cli::IO, message: format!("cannot read or write: {error}") }
     }

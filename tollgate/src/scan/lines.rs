@@ -67,7 +67,8 @@ pub(super) fn scan(
             // Serde's words name a place, never the text.
             wrong(&format!("is no JSON object with a `text`: {error}"))
         })?;
-        (masked.clear(), found.clear());
+        masked.clear();
+        found.clear();
         look(search, &asked.text, &mut found, &mut masked);
         count += found.len() as u64;
         let findings = found.iter().map(|found| Finding {
