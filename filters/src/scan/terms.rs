@@ -72,7 +72,7 @@ impl TermCheck {
         TermCheck { table: TermFold::new(&fold), fold }
     }
 
-    /// If it cannot be used, what to do.
+    /// If it cannot be used, what to do. Never says which term it is: logs and error pages are no place for customers' names.
     pub fn check(&self, term: &str) -> Result<(), String> {
         check(&mut Tokens::default(), term, &self.fold, &self.table)
     }
@@ -89,16 +89,13 @@ struct Tokens {
 
 fn check(tokens: &mut Tokens, term: &str, fold: &Fold, table: &TermFold) -> Result<(), String> {
     tokens.read(term.trim(), fold, table);
-    let shown: String = term.chars().take(40).collect();
     if tokens.chars > MAX_TERM {
-        return Err(format!(
-            "the term `{shown}…` has {} characters, more than {MAX_TERM}: shorten it",
-            tokens.chars
-        ));
+        return Err(format!("the term has {} characters, more than {MAX_TERM}: shorten it", tokens.chars));
     }
     if tokens.text.chars().filter(|c| c.is_alphanumeric()).count() < 2 {
         return Err(format!(
-            "the term `{shown}` has fewer than two letters or digits: it would be found everywhere"
+            "the term has {} characters and fewer than two letters or digits: it would be found everywhere",
+            term.trim().chars().count()
         ));
     }
     Ok(())
@@ -161,9 +158,9 @@ impl Dictionary {
         };
         let mut heads = Vec::new();
         let mut tokens = Tokens::default();
-        for term in terms {
-            check(&mut tokens, term, fold, &table)?;
-            dictionary.add(&tokens)?;
+        for (index, term) in terms.iter().enumerate() {
+            let said = check(&mut tokens, term, fold, &table).and_then(|()| dictionary.add(&tokens));
+            said.map_err(|message| format!("terms[{index}]: {message}"))?;
             heads.extend((1..=tokens.first.len.min(4)).map(|len| tokens.first.head(len)));
         }
         heads.sort_unstable();
@@ -191,8 +188,9 @@ impl Dictionary {
                 // One chance in 2⁶⁴ for two terms, unless they are the same.
                 if other != tokens.text {
                     return Err(format!(
-                        "the terms `{other}` and `{}` have the same hash: remove one",
-                        tokens.text
+                        "the term has {} characters and the same hash as one before it that has {}: remove one",
+                        tokens.chars,
+                        other.chars().count()
                     ));
                 }
             }

@@ -45,6 +45,16 @@ fn unusable_terms_are_refused_with_what_to_do() {
         let message = TermCheck::new().check(term).expect_err("is refused");
         assert!(message.contains(says), "{message}");
     }
+    for term in ["Ü".to_owned(), format!("Falcon {}", "x".repeat(200))] {
+        let message = TermCheck::new().check(&term).expect_err("is refused");
+        assert!(!message.contains("Falcon") && !message.contains('Ü'), "{message}");
+        let terms = TermList::new(vec!["Acme".into(), term]);
+        let spec =
+            RuleSpec { terms, ..serde_saphyr::from_str("{id: names, kind: name}").expect("is a rule") };
+        let errors = Rules::compile(&[spec]).expect_err("is refused");
+        assert!(errors[0].message.contains("terms[1]: the term "), "{}", errors[0]);
+        assert!(!errors[0].message.contains("Falcon") && !errors[0].message.contains('Ü'), "{}", errors[0]);
+    }
     assert_eq!(TermCheck::new().check(&"x".repeat(200)), Ok(()));
     let spec: RuleSpec =
         serde_saphyr::from_str("{id: names, kind: name, terms_file: names.txt}").expect("is a rule");
@@ -59,6 +69,23 @@ fn whoever_shares_a_list_shares_what_it_was_compiled_to() {
     let first = Dictionary::of(&list, &fold).expect("builds");
     let again = Dictionary::of(&list.clone(), &fold).expect("builds");
     assert!(Arc::ptr_eq(&first, &again));
+}
+
+/// Two terms that fold to different texts and the same chain: no such pair is known, so its tokens are made up.
+#[test]
+fn a_clash_does_not_show_the_terms() {
+    let mut dictionary = Dictionary::of(&TermList::default(), &Fold::new()).map(Arc::into_inner);
+    let dictionary = dictionary.as_mut().expect("builds").as_mut().expect("is not shared");
+    let tokens = |text: &str| Tokens {
+        text: text.into(),
+        chars: text.len(),
+        tokens: vec![(7, Class::Word)],
+        first: Token::default(),
+    };
+    assert_eq!(dictionary.add(&tokens("falcon")), Ok(()));
+    let message = dictionary.add(&tokens("eagle")).expect_err("is refused");
+    assert!(message.contains("has 5 characters") && message.contains("that has 6"), "{message}");
+    assert!(!message.contains("falcon") && !message.contains("eagle"), "{message}");
 }
 
 #[test]

@@ -206,7 +206,10 @@ fn files() {
     let named = write("named.yaml", "- {id: names, kind: name, terms_file: names.txt}\n");
     check(
         &with(&format!("guardrails: {{rules: [§{named}]}}")),
-        &[("guardrails.rules[0]: ", "names.txt:3: the term `+` has fewer than two letters or digits")],
+        &[(
+            "guardrails.rules[0]: ",
+            "names.txt:3: the term has 1 characters and fewer than two letters or digits",
+        )],
     );
     write("names.txt", &format!("Acme Corp\n{}\n", "x".repeat(150)));
     let said = problems(&with(&format!("guardrails: {{max_hold_bytes: 100, rules: [{named}]}}")));
