@@ -33,6 +33,7 @@ pub use pseudonym::{LookAlike, PseudonymKey};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
 pub use spec::{Body, Detector, Examples, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};
+pub use sweep::put_in_order;
 pub use terms::{TermCheck, TermList};
 pub use treatment::{Demands, Treatment};
 

@@ -115,6 +115,9 @@ impl Masker {
 
     /// Counts a finding at `location`; a value found in a request counts as carried by it. See [`Masker::carries`].
     pub fn note(&mut self, location: &str, found: &Found, value: &str) {
+        if found.identity == 0 {
+            return; // goes on behind another finding; was counted with its beginning
+        }
         if found.direction == Direction::Request {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
         }

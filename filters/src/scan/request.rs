@@ -20,7 +20,7 @@ pub use ids::Identifiers;
 
 use self::refusal::Refusal;
 use super::injection::{self, Scratch};
-use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, Rules, Shape};
+use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, RuleId, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
 use crate::json::{self, Edits, OffsetMap};
 use crate::verdict::{Code, Rejection};
@@ -154,7 +154,7 @@ impl Screening<'_> {
 
         let mut found = std::mem::take(&mut self.found);
         self.done.scanned += scanned.len();
-        self.rules.scan(self.policy, scanned, &mut found);
+        let demanded = self.rules.scan_demanding(self.policy, scanned, &mut found);
         if !found.is_empty() {
             let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
             let cuts = nested.unwrap_or_else(|| {
@@ -164,6 +164,15 @@ impl Screening<'_> {
             });
             let map = text.escaped.then(|| OffsetMap::new(literal));
             let mut place = Place { start, map, location: locator(text.span.start) };
+            for (rule, span) in demanded {
+                // A bound in a schema demands nothing; what was not told of lies over what was.
+                let from = found.partition_point(|found| found.span.end <= span.start);
+                let mut over =
+                    found.iter().zip(&cuts).skip(from).take_while(|(f, _)| f.span.start < span.end);
+                if text.role != Role::Schema || over.any(|(_, cuts)| !cuts.is_empty()) {
+                    self.demand(rule);
+                }
+            }
             for (found, cuts) in found.iter_mut().zip(&cuts) {
                 let value = scanned.get(found.span.clone())?;
                 // A bound in a schema: it stays, and is no finding.
@@ -206,10 +215,10 @@ impl Screening<'_> {
         }
     }
 
-    /// Notes what labels a finding demands.
-    fn demand(&mut self, found: &Found) {
-        let Some(demands) = self.policy.demands(found.rule) else { return };
-        if found.action == Action::Shadow {
+    /// Notes what labels a finding of `rule` demands.
+    fn demand(&mut self, rule: RuleId) {
+        let Some(demands) = self.policy.demands(rule) else { return };
+        if self.policy.action(rule) == Action::Shadow {
             self.done.would_require.extend(demands.iter().map(|(name, value)| (name.clone(), value.clone())));
             return;
         }
@@ -226,7 +235,6 @@ impl Screening<'_> {
     }
 
     fn finding(&mut self, text: &Text, place: &mut Place<'_>, found: &mut Found, value: &str, cuts: &[Cut]) {
-        self.demand(found);
         if found.action == Action::Shadow {
             // As it would have been here: what is blocked when it is new is masked in history.
             found.would = match (found.would.map(|would| fate(text, would)), found.would) {

@@ -7,7 +7,7 @@ use super::email::TopLevel;
 use super::injection::{Injection, Score, Scratch};
 use super::machine::{Automaton, in_context};
 use super::policy::{Reach, Runs};
-use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Sweep, Whole};
+use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Sweep, Whole, put_in_order};
 use super::terms::{Dictionary, Lexer, TermFold};
 use super::trigger::{Bucket, LANES, Set, Triggers};
 use super::units::{Fold, View};
@@ -66,6 +66,7 @@ pub struct Found {
     /// Raw bytes of the text.
     pub span: Range<usize>,
     /// How many raw bytes of the span tell this value from others: all, but for open-ended keys, known by where they committed.
+    /// None of what goes on behind a finding that stands inside of this one: it was counted.
     pub identity: usize,
 }
 
@@ -222,14 +223,24 @@ impl Rules {
 
     /// Appends the findings in `text` to `found`, leftmost first, none overlapping another.
     pub fn scan(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) {
+        self.scan_demanding(policy, text, found);
+    }
+
+    /// The same; and what the rules that demand labels have found, also where nothing is told of it as it overlaps a finding.
+    pub(super) fn scan_demanding(
+        &self,
+        policy: &Policy,
+        text: &str,
+        found: &mut Vec<Found>,
+    ) -> Vec<(RuleId, Range<usize>)> {
         /// Bytes between two settlements: keeps what is decided, but not settled, in the cache.
         const SLICE: usize = 32 * 1024;
         if policy.is_idle() {
-            return;
+            return Vec::new();
         }
         let first = found.len();
         let mut sweep = Sweep::new(self, policy);
-        let mut sink = Whole::new(found);
+        let mut sink = Whole::new(policy, found);
         let mut end = 0;
         while end < text.len() {
             end = (end + SLICE).min(text.len());
@@ -242,7 +253,9 @@ impl Rules {
         }
         let view = View { text, base: 0, end, fold: &self.fold };
         sweep.finish(self, policy, &view, super::End::Whole, &mut sink);
-        found[first..].sort_by_key(|finding| finding.span.start);
+        let demanded = sink.into_demanded();
+        put_in_order(found, first);
+        demanded
     }
 
     /// How much of a prompt injection a text is.

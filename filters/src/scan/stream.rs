@@ -1,11 +1,12 @@
 //! A text that arrives in pieces.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::pseudonym::{Part, Restorer};
 use super::sweep::{MARGIN, Sink, Sweep};
 use super::units::View;
-use super::{Action, Found, Masker, Policy, Rules, Shape};
+use super::{Action, Found, Masker, Policy, RuleId, Rules, Shape};
 
 /// What happened to a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,8 @@ struct Record {
     whole: Vec<Found>,
     /// The last one that acts: a key's run may still go on.
     open: Option<Found>,
+    /// The last one that does not, while its run goes on.
+    observed: Option<Found>,
 }
 
 impl Scanner {
@@ -94,11 +97,13 @@ impl Scanner {
     }
 
     /// The findings since the last call, by raw bytes of the whole text; but for the last, which may still grow until the end.
+    /// One that is only recorded may reach over those that act: [`put_in_order`](super::put_in_order) cuts it.
     pub fn take_found(&mut self) -> Vec<Found> {
         let Some(record) = &mut self.record else { return Vec::new() };
         let mut found = std::mem::take(&mut record.whole);
         if self.sent == 0 {
             found.extend(record.open.take()); // finished
+            found.extend(record.observed.take());
         }
         found
     }
@@ -363,11 +368,26 @@ impl Sink for Output<'_> {
         }
     }
 
-    fn observe(&mut self, found: Found) {
+    fn observe(&mut self, found: Found, goes_on: bool) {
         let value = self.view.raw(found.span.start, found.span.end);
         self.masker.note(self.location, &found, value);
         if let Some(record) = self.record {
-            record.whole.push(found);
+            record.whole.extend(record.observed.take());
+            let found = Some(found);
+            if goes_on { record.observed = found } else { record.whole.extend(found) }
         }
     }
+
+    fn extend_observed(&mut self, end: usize, goes_on: bool) {
+        let Some(record) = self.record else { return };
+        if let Some(observed) = &mut record.observed {
+            observed.span.end = end;
+        }
+        if !goes_on {
+            record.whole.extend(record.observed.take());
+        }
+    }
+
+    /// What arrives in pieces is an answer: it has its target.
+    fn demand(&mut self, _rule: RuleId, _span: Range<usize>) {}
 }

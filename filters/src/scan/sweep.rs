@@ -8,7 +8,8 @@
 //! The frontier is the first byte of an undecided candidate, of an unfinished trigger, or of a run that a later `@` or colon
 //! would reach back over. Nothing that is found later begins before it, so a decision that begins before it is final: this, and
 //! not where the pieces of a stream were cut, gives the order in which decisions are settled. What overlaps an earlier finding
-//! is cut to what it adds; what lies inside of one is dropped.
+//! is cut to what it adds; what lies inside of one is dropped, though whoever is told of findings learns that its rule found
+//! something: labels are demanded all the same.
 //!
 //! Rules that only log are swept with the rest, but hold nothing and give way to those that act.
 
@@ -28,6 +29,7 @@ mod settle;
 
 use run::Run;
 use settle::Settled;
+pub use settle::put_in_order;
 pub(super) use settle::{Decided, Sink, Whole};
 
 /// Raw bytes per unit that a candidate may have: past that it is taken for a finding, since nobody writes like that.

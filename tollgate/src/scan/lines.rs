@@ -5,7 +5,7 @@ use std::io::{BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tollgate_filters::scan::{End, Found, Masker, Scanner, Shape};
+use tollgate_filters::scan::{End, Found, Masker, Scanner, Shape, put_in_order};
 
 use super::input::Input;
 use super::{Failure, Progress, Search};
@@ -100,7 +100,7 @@ fn look(search: &Search, text: &str, found: &mut Vec<Found>, masked: &mut String
         }
         let _ = scanner.finish(&mut masker, End::Whole, masked);
         *found = scanner.take_found();
-        found.sort_by_key(|finding| (finding.span.start, finding.span.end));
+        put_in_order(found, 0);
         return;
     }
     search.rules.scan(&search.policy, text, found);

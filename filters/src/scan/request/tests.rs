@@ -7,6 +7,8 @@ use super::*;
 use crate::chat::{Api, Outgoing, ReadBounds};
 use crate::scan::{Direction, Finding, Profile, Switches};
 
+mod overlaps;
+
 /// Of all rules one action, on words that no rule set of ours would miss or dispute.
 struct Bench {
     rules: &'static Rules,

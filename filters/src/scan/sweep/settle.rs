@@ -1,5 +1,7 @@
 //! Settling: what is decided takes effect from left to right, once nothing that begins before it can be found any more.
 
+use std::ops::Range;
+
 use super::Sweep;
 use crate::scan::Policy;
 use crate::scan::machine::{Rest, Swallowed};
@@ -27,8 +29,12 @@ pub(in crate::scan) trait Sink {
     fn act(&mut self, found: Found) -> bool;
     /// The last finding that acts goes on up to `end`.
     fn extend(&mut self, end: usize);
-    /// A finding that is only recorded.
-    fn observe(&mut self, found: Found);
+    /// A finding that is only recorded; it may go on.
+    fn observe(&mut self, found: Found, goes_on: bool);
+    /// The last finding that is only recorded goes on up to `end`, and may go on from there.
+    fn extend_observed(&mut self, end: usize, goes_on: bool);
+    /// A rule has found something, even if nothing else is said of it since it overlaps another finding.
+    fn demand(&mut self, rule: RuleId, span: Range<usize>);
 }
 
 /// Findings of a whole text.
@@ -36,11 +42,19 @@ pub(in crate::scan) trait Sink {
 pub(in crate::scan) struct Whole<'f> {
     found: &'f mut Vec<Found>,
     last: Option<usize>,
+    last_observed: Option<usize>,
+    /// What the rules that demand labels have found, also where it overlaps other findings.
+    demanded: Vec<(RuleId, Range<usize>)>,
+    policy: &'f Policy,
 }
 
 impl<'f> Whole<'f> {
-    pub(in crate::scan) fn new(found: &'f mut Vec<Found>) -> Whole<'f> {
-        Whole { found, last: None }
+    pub(in crate::scan) fn new(policy: &'f Policy, found: &'f mut Vec<Found>) -> Whole<'f> {
+        Whole { found, last: None, last_observed: None, demanded: Vec::new(), policy }
+    }
+
+    pub(in crate::scan) fn into_demanded(self) -> Vec<(RuleId, Range<usize>)> {
+        self.demanded
     }
 }
 
@@ -57,9 +71,51 @@ impl Sink for Whole<'_> {
         }
     }
 
-    fn observe(&mut self, found: Found) {
+    fn observe(&mut self, found: Found, _goes_on: bool) {
+        self.last_observed = Some(self.found.len());
         self.found.push(found);
     }
+
+    fn extend_observed(&mut self, end: usize, _goes_on: bool) {
+        if let Some(last) = self.last_observed {
+            self.found[last].span.end = end;
+        }
+    }
+
+    fn demand(&mut self, rule: RuleId, span: Range<usize>) {
+        if self.policy.demands(rule).is_some() {
+            self.demanded.push((rule, span));
+        }
+    }
+}
+
+/// Puts findings in order. One that is only recorded may go on over those that act, which are known by then or not: it is cut
+/// into what lies between them. The parts behind the first have no identity and are not counted.
+pub fn put_in_order(found: &mut Vec<Found>, first: usize) {
+    found[first..].sort_by_key(|finding| (finding.span.start, finding.span.end));
+    if found[first..].windows(2).all(|pair| pair[0].span.end <= pair[1].span.start) {
+        return;
+    }
+    let sorted = found.split_off(first);
+    let mut over: Option<Found> = None;
+    for finding in sorted {
+        if let Some(mut before) = over.take() {
+            let part = before.span.start..before.span.end.min(finding.span.start);
+            if !part.is_empty() {
+                found.push(Found { span: part, ..before.clone() });
+            }
+            if before.span.end > finding.span.end {
+                (before.span.start, before.identity) = (finding.span.end, 0);
+                over = Some(before);
+            }
+        }
+        if finding.action.acts() || over.is_some() {
+            found.push(finding);
+        } else {
+            over = Some(finding);
+        }
+    }
+    found.extend(over);
 }
 
 /// The settled findings of one sort, those that act or those that do not.
@@ -109,7 +165,10 @@ impl Sweep {
             self.acted.push((before, self.acting.end));
             sink.extend(self.acting.end);
         }
-        self.observing.swallow(rules, view);
+        if self.observing.rest.is_some() {
+            self.observing.swallow(rules, view);
+            sink.extend_observed(self.observing.end, self.observing.rest.is_some());
+        }
         if self.decided.is_empty() {
             self.acted.retain(|(_, end)| *end > horizon);
             return true;
@@ -153,6 +212,7 @@ impl Sweep {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) -> bool {
+        sink.demand(d.rule, d.start..d.end);
         if d.end <= self.acting.end {
             return true;
         }
@@ -175,12 +235,14 @@ impl Sweep {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) {
+        sink.demand(d.rule, d.start..d.end);
         let overlaps = self.acted.iter().any(|(start, end)| d.start < *end && *start < d.end);
         if d.start < self.observing.end || overlaps {
             return;
         }
-        sink.observe(rules.found(policy, d.rule, d.start..d.end, d.end - d.start));
         self.observing = Settled { end: d.end, rest: d.rest };
         self.observing.swallow(rules, view);
+        let found = rules.found(policy, d.rule, d.start..self.observing.end, d.end - d.start);
+        sink.observe(found, self.observing.rest.is_some());
     }
 }
