@@ -59,13 +59,15 @@ impl Reader {
     }
 
     fn bytes(&mut self, path: &Path, max: u64) -> Result<Vec<u8>, String> {
-        let read = read_bounded(path, max);
+        // As `digest` reads it: a file too large for its kind must not look changed at every look.
+        let read = read_bounded(path, MAX_TERMS_FILE);
         let digest = read.as_ref().map_or([0; 32], |bytes| Sha256::digest(bytes).into());
         match self.read.iter_mut().find(|(known, _)| known == path) {
             Some((_, known)) => *known = digest,
             None => self.read.push((path.into(), digest)),
         }
-        read
+        let bytes = read?;
+        if bytes.len() as u64 > max { Err(too_large(path, max)) } else { Ok(bytes) }
     }
 }
 
@@ -79,7 +81,7 @@ fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > max {
-        return Err(format!("{} is larger than {} MiB; is it the right file?", path.display(), max >> 20));
+        return Err(too_large(path, max));
     }
     Ok(bytes)
 }
@@ -162,4 +164,8 @@ fn parse<T: serde::de::DeserializeOwned>(
             None
         }
     }
+}
+
+fn too_large(path: &Path, max: u64) -> String {
+    format!("{} is larger than {} MiB; is it the right file?", path.display(), max >> 20)
 }
