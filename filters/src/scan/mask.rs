@@ -1,11 +1,12 @@
 //! What stands in a value's place, and what one request remembers of its findings.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::pseudonym::StandIns;
+use super::pseudonym::{MAX_VALUES, StandIns};
 use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
 /// What the replaced value was written as.
@@ -89,22 +90,33 @@ impl Masker {
         (!self.stand_ins.is_empty()).then_some(&self.stand_ins)
     }
 
-    /// What is written in the place of `value`, the text of `found.span`: the same for the same value.
+    /// What is written in the place of `value`, the text of `found.span`: the same for the same value. Past 65,536 different
+    /// values, `[EMAIL]` without a number or tag.
     pub fn stand_in(&mut self, found: &Found, value: &str, shape: Shape) -> String {
         if shape == Shape::JsonNumber {
             return "0".to_owned();
         }
         let canonical = canonical(found, value);
         if let (Action::Pseudonymise, Some(key)) = (found.action, &self.key) {
-            let stand_ins = Arc::make_mut(&mut self.stand_ins);
-            return stand_ins.make(key, &self.look_alikes, &found.kind, &canonical, value);
+            let made = Arc::make_mut(&mut self.stand_ins).make(
+                key,
+                &self.look_alikes,
+                &found.kind,
+                &canonical,
+                value,
+            );
+            return made.unwrap_or_else(|| format!("[{}]", found.kind.to_uppercase()));
         }
-        let key = (found.kind.clone(), canonical);
-        let next = self.per_kind.entry(found.kind.clone()).or_insert(0);
-        let number = *self.numbers.entry(key).or_insert_with(|| {
-            *next += 1;
-            *next
-        });
+        let (values, key) = (self.numbers.len(), (found.kind.clone(), canonical));
+        let number = match self.numbers.entry(key) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(_) if values >= MAX_VALUES => return format!("[{}]", found.kind.to_uppercase()),
+            Entry::Vacant(new) => {
+                let last = self.per_kind.entry(found.kind.clone()).or_insert(0);
+                *last += 1;
+                *new.insert(*last)
+            }
+        };
         format!("[{}_{number}]", found.kind.to_uppercase())
     }
 
@@ -118,7 +130,8 @@ impl Masker {
         if found.identity == 0 {
             return; // goes on behind another finding; was counted with its beginning
         }
-        if found.direction == Direction::Request {
+        // Past the limit: what was not noted is masked in the answer, as if the request had not said it.
+        if found.direction == Direction::Request && self.carried.len() < MAX_VALUES {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
         }
         self.tally(Finding {

@@ -94,6 +94,15 @@ impl LookAlike {
 /// Characters of a stand-in that tell it from others: 50 bits.
 const TAG: usize = 10;
 
+/// Most values of a request that have stand-ins of their own; of those behind only the kind is shown.
+pub(super) const MAX_VALUES: usize = 65_536;
+/// Most spellings of stand-ins: a value found as several kinds has one for each.
+const MAX_WRITTEN: usize = 4 * MAX_VALUES;
+/// Most spellings, past which no look-alikes are made: one has up to 42.
+const MAX_LOOK_ALIKES: usize = MAX_WRITTEN / 2;
+/// Look-alikes that are tried before a stand-in with a tag is made.
+const TRIES: u16 = 8;
+
 /// The stand-ins of one request as a model may write them, folded, and what they stand for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StandIns {
@@ -118,7 +127,7 @@ impl StandIns {
         self.written.is_empty()
     }
 
-    /// The stand-in of a value: made now, or the same as before.
+    /// The stand-in of a value: made now, or the same as before; none if the request has too many.
     pub(super) fn make(
         &mut self,
         key: &PseudonymKey,
@@ -126,13 +135,20 @@ impl StandIns {
         kind: &str,
         canonical: &str,
         value: &str,
-    ) -> String {
-        let look_alike = LookAlike::of(kind).filter(|like| look_alikes.contains(like));
+    ) -> Option<String> {
+        if self.shown.len() >= MAX_VALUES || self.written.len() >= MAX_WRITTEN {
+            return self.shown.get(value).cloned();
+        }
+        // Whoever came while there was room keeps a look-alike: its tag is not written.
+        let room = self.written.len() < MAX_LOOK_ALIKES
+            || self.shown.get(value).is_some_and(|shown| !shown.starts_with('['));
+        let look_alike = LookAlike::of(kind).filter(|like| room && look_alikes.contains(like));
         // Another value of this request with the same stand-in takes the next: none collide within a request. Look-alikes can
         // run out, stand-ins with a tag cannot.
-        for attempt in 0_u16.. {
+        for attempt in 0..u16::MAX {
             let mac = mac(&key.0, &[kind.as_bytes(), canonical.as_bytes(), &attempt.to_be_bytes()]);
-            let (shown, forms) = match look_alike.filter(|_| attempt < 256) {
+            let look_alike = look_alike.filter(|_| attempt < TRIES);
+            let (shown, forms) = match look_alike {
                 Some(LookAlike::CreditCard) => card(bits(&mac), value),
                 Some(LookAlike::Phone) => phone(bits(&mac), value),
                 None => tagged(&mac, kind),
@@ -140,17 +156,17 @@ impl StandIns {
             if self.known(&forms[0]).is_some_and(|known| fold(known) != fold(value)) {
                 continue;
             }
-            let number = look_alike.is_some() && attempt < 256;
             let original: Arc<str> = value.into();
             self.shown.entry(original.clone()).or_insert_with(|| shown.clone());
             for form in forms {
                 self.first |= form.bytes().next().map_or(0, |byte| 1 << (byte & 0x7f));
                 self.longest = self.longest.max(form.len());
-                self.written.entry(form).or_insert_with(|| Entry { original: original.clone(), number });
+                let entry = || Entry { original: original.clone(), number: look_alike.is_some() };
+                self.written.entry(form).or_insert_with(entry);
             }
-            return shown;
+            return Some(shown);
         }
-        unreachable!("tags of fifty bits do not collide 65,280 times")
+        None // tags of fifty bits do not collide 65,527 times
     }
 
     /// A text into which originals were put back, with their stand-ins again; of one that was cut in an original, without its
@@ -264,12 +280,12 @@ mod tests {
     #[test]
     fn tags_have_fifty_bits_and_the_published_form() {
         let mut stand_ins = StandIns::default();
-        let mail = stand_ins.make(&key(), &[], "email", "a@b.com", "a@b.com");
+        let mail = stand_ins.make(&key(), &[], "email", "a@b.com", "a@b.com").expect("has room");
         let tag =
             mail.strip_prefix("u-").and_then(|rest| rest.strip_suffix("@pseudonym.invalid")).expect("form");
         assert_eq!(tag.len(), 10);
         assert!(tag.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)), "{tag}");
-        let phone = stand_ins.make(&key(), &[], "phone", "2125550123", "212-555-0123");
+        let phone = stand_ins.make(&key(), &[], "phone", "2125550123", "212-555-0123").expect("has room");
         assert!(phone.starts_with("[PHONE-") && phone.ends_with(']') && phone.len() == 18, "{phone}");
         // RFC 4648 section 10 over the first five bytes of "foobar".
         let mut bytes = [0; 32];
@@ -282,17 +298,22 @@ mod tests {
         let mut stand_ins = StandIns::default();
         for n in 0..200 {
             let value = format!("41111111{n:08}");
-            let card = stand_ins.make(&key(), &[LookAlike::CreditCard], "credit_card", &value, &value);
+            let card = stand_ins
+                .make(&key(), &[LookAlike::CreditCard], "credit_card", &value, &value)
+                .expect("has room");
             assert!(card.starts_with("400000") && card.len() == 16, "{card}");
             assert!(super::super::check::luhn(card.as_bytes()), "{card}");
             let value = format!("(415) 222-{n:04}");
-            let phone = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &fold(&value), &value);
+            let phone = stand_ins
+                .make(&key(), &[LookAlike::Phone], "phone", &fold(&value), &value)
+                .expect("has room");
             let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
             assert!(phone.starts_with('(') && super::super::check::plan::nanp(digits.as_bytes()), "{phone}");
             assert_eq!(&digits[3..8], "55501", "{phone}");
         }
-        let spaced =
-            stand_ins.make(&key(), &[LookAlike::CreditCard], "credit_card", "x", "4111 1111 1111 1111");
+        let spaced = stand_ins
+            .make(&key(), &[LookAlike::CreditCard], "credit_card", "x", "4111 1111 1111 1111")
+            .expect("has room");
         assert_eq!(spaced.matches(' ').count(), 3, "{spaced}");
     }
 
@@ -303,17 +324,36 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for n in 0..5_000 {
             let value = format!("{}", 4_152_220_000_u64 + n);
-            let phone = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value);
+            let phone =
+                stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value).expect("has room");
             assert!(seen.insert(phone.clone()), "{phone} twice");
-            assert_eq!(stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value), phone);
+            let again = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value);
+            assert_eq!(again, Some(phone));
+        }
+    }
+
+    /// And those that have one keep it.
+    #[test]
+    fn a_request_with_too_many_values_makes_no_more_stand_ins() {
+        for (kind, like) in [("email", None), ("phone", Some(LookAlike::Phone))] {
+            let mut stand_ins = StandIns::default();
+            let value = |n: usize| format!("{}", 4_152_220_000_u64 + n as u64);
+            let mut make = |n: usize| stand_ins.make(&key(), like.as_slice(), kind, &value(n), &value(n));
+            let first = make(0).expect("has room");
+            let last = (1..MAX_VALUES).map(&mut make).last().expect("many").expect("has room");
+            assert_eq!((make(MAX_VALUES), make(MAX_VALUES + 1)), (None, None));
+            assert_eq!((make(0), make(MAX_VALUES - 1)), (Some(first), Some(last)));
+            assert_eq!(stand_ins.shown.len(), MAX_VALUES);
+            assert!(stand_ins.written.len() < MAX_WRITTEN + 64, "{}", stand_ins.written.len());
         }
     }
 
     #[test]
     fn what_was_restored_can_be_hidden_again() {
         let mut stand_ins = StandIns::default();
-        let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", "al@corp.com");
-        let other = stand_ins.make(&key(), &[], "email", "al@corp.com.au", "al@corp.com.au");
+        let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", "al@corp.com").expect("has room");
+        let other =
+            stand_ins.make(&key(), &[], "email", "al@corp.com.au", "al@corp.com.au").expect("has room");
         let table = [
             ("To al@corp.com, al@corp.com.au!", format!("To {mail}, {other}!")),
             ("Nothing here", "Nothing here".to_owned()),
