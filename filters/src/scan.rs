@@ -38,4 +38,4 @@ pub use terms::{TermCheck, TermList};
 pub use treatment::{Demands, Treatment};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

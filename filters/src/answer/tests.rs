@@ -9,11 +9,12 @@ mod responses;
 mod structured;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::*;
+use crate::scan::tests::BUILTIN;
 use crate::scan::{Action, Direction, Switches};
 
 pub(super) const MAIL: &str = "alice.liddell@example-corp.com";
@@ -38,9 +39,7 @@ pub(super) struct Said {
 }
 
 pub(super) fn guard(action_of: impl Fn(&str) -> Action) -> Option<Guard> {
-    static RULES: LazyLock<Arc<Rules>> =
-        LazyLock::new(|| Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile")));
-    let rules = RULES.clone();
+    let rules = BUILTIN.clone();
     let policy = Arc::new(rules.policy(Direction::Answer, |rule| action_of(&rule.kind), Switches::default()));
     Some(Guard { rules, policy })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::pseudonym::{MAX_VALUES, StandIns};
+use super::pseudonym::{Room, StandIns};
 use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
 /// What the replaced value was written as.
@@ -41,6 +41,7 @@ const OVERFLOW: &str = "…";
 /// The memory of one request, both directions: numbers of masked values, values the request carried, the tally of findings.
 #[derive(Debug, Default)]
 pub struct Masker {
+    room: Room,
     numbers: HashMap<(Arc<str>, String), u32>,
     per_kind: HashMap<Arc<str>, u32>,
     carried: HashSet<(Arc<str>, String)>,
@@ -54,6 +55,11 @@ pub struct Masker {
 impl Masker {
     pub fn new() -> Masker {
         Masker::default()
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_room(room: Room) -> Masker {
+        Masker { room, stand_ins: Arc::new(StandIns::with_room(room)), ..Masker::default() }
     }
 
     /// A masker that can make pseudonyms. Without a key, what is to be pseudonymised is masked.
@@ -110,7 +116,9 @@ impl Masker {
         let (values, key) = (self.numbers.len(), (found.kind.clone(), canonical));
         let number = match self.numbers.entry(key) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(_) if values >= MAX_VALUES => return format!("[{}]", found.kind.to_uppercase()),
+            Entry::Vacant(_) if values >= self.room.values => {
+                return format!("[{}]", found.kind.to_uppercase());
+            }
             Entry::Vacant(new) => {
                 let last = self.per_kind.entry(found.kind.clone()).or_insert(0);
                 *last += 1;
@@ -131,7 +139,7 @@ impl Masker {
             return; // goes on behind another finding; was counted with its beginning
         }
         // Past the limit: what was not noted is masked in the answer, as if the request had not said it.
-        if found.direction == Direction::Request && self.carried.len() < MAX_VALUES {
+        if found.direction == Direction::Request && self.carried.len() < self.room.values {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
         }
         self.tally(Finding {

@@ -1,6 +1,6 @@
 //! Cuts, holds and actions of the whole engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::*;
 
@@ -10,11 +10,14 @@ mod holds;
 mod precision;
 mod pseudonyms;
 
+/// The built-in rules, compiled once for all tests: unoptimised that takes longer than most of them.
+pub(crate) static BUILTIN: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile")));
+
 /// Built-in rules with every rule's action given by `action`.
 fn engine(action: impl Fn(&RuleInfo) -> Action) -> (Arc<Rules>, Arc<Policy>) {
-    let rules = Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile");
-    let policy = rules.policy(Direction::Answer, action, Switches::default());
-    (Arc::new(rules), Arc::new(policy))
+    let policy = BUILTIN.policy(Direction::Answer, action, Switches::default());
+    (BUILTIN.clone(), Arc::new(policy))
 }
 
 /// What a stream of these pieces becomes, and its findings.

@@ -252,8 +252,8 @@ mod tests {
     use super::*;
 
     fn units(text: &str) -> Vec<u8> {
-        let fold = Fold::new();
-        let view = View { text, base: 0, end: text.len(), fold: &fold };
+        static FOLD: std::sync::LazyLock<Fold> = std::sync::LazyLock::new(Fold::new);
+        let view = View { text, base: 0, end: text.len(), fold: &FOLD };
         let mut at = 0;
         let forward: Vec<u8> = std::iter::from_fn(|| view.next(at).inspect(|unit| at = unit.end))
             .map(|unit| unit.byte)

@@ -1,17 +1,16 @@
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::scan::tests::BUILTIN;
 use crate::scan::{Action, Direction, Policy, Rules, Switches};
 
 const MAIL: &str = "alice.liddell@example-corp.com";
 const CARD: &str = "4111111111111111";
 
 fn guard(action: Action) -> (Arc<Rules>, Arc<Policy>) {
-    static RULES: LazyLock<Arc<Rules>> =
-        LazyLock::new(|| Arc::new(Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile")));
-    let rules = RULES.clone();
+    let rules = BUILTIN.clone();
     let policy = Arc::new(rules.policy(Direction::Answer, |_| action, Switches::default()));
     (rules, policy)
 }

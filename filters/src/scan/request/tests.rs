@@ -1,10 +1,9 @@
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::chat::{Api, Outgoing, ReadBounds};
+use crate::scan::tests::BUILTIN;
 use crate::scan::{Direction, Finding, Profile, Switches};
 
 mod overlaps;
@@ -22,12 +21,8 @@ struct Outcome {
     findings: Vec<Finding>,
 }
 
-/// Compiled once: that takes longer than all the tests.
-static RULES: LazyLock<Rules> =
-    LazyLock::new(|| Rules::compile(&Rules::builtin_specs()).expect("built-in rules compile"));
-
 fn bench(action: fn(&str) -> Action) -> Bench {
-    Bench { rules: &RULES, action }
+    Bench { rules: &BUILTIN, action }
 }
 
 impl Bench {
@@ -86,11 +81,12 @@ fn ids_are_hashed_where_policy_says_so() {
         for (before, after) in &fields {
             let body = |field: &str| format!(r#"{{"model":"m",{},{field}}}"#, asked(api));
             let call = Call::read(api, body(before).as_bytes(), ReadBounds::default()).expect(before);
-            let policy = RULES.policy(Direction::Request, |_| Action::Off, Switches::default());
+            let policy = BUILTIN.policy(Direction::Request, |_| Action::Off, Switches::default());
             for (identifiers, want) in [(Identifiers::Hash, &**after), (Identifiers::Pass, *before)] {
                 let mut masker = Masker::new().with_pseudonyms(key());
                 let options = Options { identifiers, ..Options::default() };
-                let screened = screen(&call, body(before).as_bytes(), &RULES, &policy, &mut masker, options);
+                let screened =
+                    screen(&call, body(before).as_bytes(), &BUILTIN, &policy, &mut masker, options);
                 assert_eq!(screened.rejection, None);
                 let out = Outgoing { model: "m", usage: false, edits: screened.edits };
                 assert_eq!(call.outgoing(&Bytes::from(body(before)), out), body(want), "{api:?}");
@@ -101,8 +97,8 @@ fn ids_are_hashed_where_policy_says_so() {
     let body = format!(r#"{{"model":"m","user":"alice",{}}}"#, asked(Api::Chat));
     let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect("valid");
     let options = Options { identifiers: Identifiers::Hash, ..Options::default() };
-    let policy = RULES.policy(Direction::Request, |_| Action::Off, Switches::default());
-    let screened = screen(&call, body.as_bytes(), &RULES, &policy, &mut Masker::new(), options);
+    let policy = BUILTIN.policy(Direction::Request, |_| Action::Off, Switches::default());
+    let screened = screen(&call, body.as_bytes(), &BUILTIN, &policy, &mut Masker::new(), options);
     assert_eq!(screened.rejection.map(|rejection| rejection.code), Some(Code::GuardrailFailed));
 }
 
@@ -385,11 +381,11 @@ mod injections {
     fn screen(action: Action, body: &str) -> (Option<Rejection>, Vec<(String, Action, String)>) {
         let injection = InjectionPolicy::default().with_action(action);
         let switches = Switches { injection, ..Switches::default() };
-        let policy = RULES.policy(Direction::Request, |_| Action::Off, switches);
+        let policy = BUILTIN.policy(Direction::Request, |_| Action::Off, switches);
         let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect(body);
         let mut masker = Masker::new();
         let screened =
-            super::super::screen(&call, body.as_bytes(), &RULES, &policy, &mut masker, Options::default());
+            super::super::screen(&call, body.as_bytes(), &BUILTIN, &policy, &mut masker, Options::default());
         let found = masker.findings().iter().inspect(|finding| assert_eq!(&*finding.kind, KIND));
         let found = found.map(|f| (f.location.clone(), f.action, f.rule.to_string())).collect();
         (screened.rejection, found)

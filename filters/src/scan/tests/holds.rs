@@ -189,8 +189,7 @@ fn a_broken_stream_discards_what_was_held() {
 
 #[test]
 fn an_answer_may_repeat_what_its_request_carried() {
-    let specs = Rules::builtin_specs();
-    let rules = Arc::new(Rules::compile(&specs).expect("built-in rules compile"));
+    let rules = BUILTIN.clone();
     let profile = Profile::builtin("chat").expect("is built in");
     let request = rules.policy_of(&profile, Direction::Request);
     let answer = Arc::new(rules.policy_of(&profile, Direction::Answer));

@@ -61,8 +61,8 @@ fn nothing_is_demanded_by_the_bounds_in_a_schema() {
     let body = r#"{"model":"m","tools":[{"type":"function","function":{"name":"f","parameters":
         {"maximum":4111111111111111}}}],"messages":[{"role":"user","content":"q"}]}"#;
     let treatment = |_: &RuleInfo| Treatment::new(Action::Mask).requiring(on_premises());
-    assert_eq!(screened(&RULES, treatment, Api::Chat, body).require, Demands::new());
-    let said = screened(&RULES, treatment, Api::Chat, &user(r#""4111111111111111""#));
+    assert_eq!(screened(&BUILTIN, treatment, Api::Chat, body).require, Demands::new());
+    let said = screened(&BUILTIN, treatment, Api::Chat, &user(r#""4111111111111111""#));
     assert_eq!(said.require, on_premises());
 }
 
@@ -96,17 +96,16 @@ fn a_key_that_is_only_recorded_is_found_with_its_end() {
         let text = format!("Use {key} here");
         let expect = 4..4 + key.len();
         for action in [Action::Log, Action::Shadow, Action::Mask] {
-            let policy = RULES.policy(
+            let policy = BUILTIN.policy(
                 Direction::Request,
                 |rule| if &*rule.kind == "secret" { action } else { Action::Off },
                 Switches::default(),
             );
             let mut found = Vec::new();
-            RULES.scan(&policy, &text, &mut found);
+            BUILTIN.scan(&policy, &text, &mut found);
             let spans = |found: &[Found]| found.iter().map(|found| found.span.clone()).collect::<Vec<_>>();
             assert_eq!(spans(&found), vec![expect.clone()], "{action:?}");
-            let rules = std::sync::Arc::new(Rules::compile(&Rules::builtin_specs()).expect("compiles"));
-            let mut scanner = crate::scan::Scanner::new(&rules, &std::sync::Arc::new(policy)).recording();
+            let mut scanner = crate::scan::Scanner::new(&BUILTIN, &std::sync::Arc::new(policy)).recording();
             let (mut masker, mut out) = (Masker::new(), String::new());
             for piece in text.as_bytes().chunks(7) {
                 scanner.push(std::str::from_utf8(piece).expect("ASCII"), &mut masker, &mut out);
