@@ -5,6 +5,7 @@ mod audit;
 mod bodies;
 mod coding;
 mod conf;
+mod dictionaries;
 mod endings;
 mod failover;
 mod guard;
