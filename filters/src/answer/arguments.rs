@@ -263,7 +263,7 @@ impl Arguments {
             let Some(next) = self.pending.next() else { return Ok(()) };
             let flow = self.text.push(next, masker, &mut released);
             self.pending.settle(released, self.text.held(), verbatim, out);
-            pass(&flow)?;
+            pass(&self.text, &flow)?;
         }
     }
 
@@ -272,7 +272,7 @@ impl Arguments {
         let mut released = self.pending.released();
         let flow = self.text.finish(masker, end, &mut released);
         self.pending.settle(released, 0, self.state == State::Plain, out);
-        pass(&flow)
+        pass(&self.text, &flow)
     }
 
     /// Takes what can belong to a number or word, then white space; a delimiter ends it, all else shows it was none.
@@ -328,8 +328,10 @@ impl Arguments {
             // A minus would make a subtraction of it, and hide what the digits are.
             released.push_str(if value.starts_with('-') { "-" } else { "" });
             let digits = value.trim_start_matches('-');
-            pass(&self.number.push(digits, masker, &mut released))?;
-            pass(&self.number.finish(masker, end, &mut released))?;
+            let flow = self.number.push(digits, masker, &mut released);
+            pass(&self.number, &flow)?;
+            let flow = self.number.finish(masker, end, &mut released);
+            pass(&self.number, &flow)?;
         }
         // A stand-in inside a number (`1` + `0` + `.5`) need not be one: the whole number goes.
         out.push_str(if released == value { value } else { "0" });

@@ -6,7 +6,7 @@ use super::usage::Meter;
 use super::{Fault, Options};
 use crate::chat::Usage;
 use crate::frames;
-use crate::scan::{Flow, Masker};
+use crate::scan::{Flow, Masker, Scanner};
 
 /// Deepest nesting of an event or answer that is read.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -21,8 +21,9 @@ pub(super) enum Halt {
 }
 
 /// What a scanner's answer means for the text.
-pub(super) fn pass(flow: &Flow) -> Result<(), Halt> {
+pub(super) fn pass(scanner: &Scanner, flow: &Flow) -> Result<(), Halt> {
     match flow {
+        _ if scanner.overran() => Err(Halt::Guard("a value is longer than what may be held")),
         Flow::Pass => Ok(()),
         Flow::Block(_) => Err(Halt::Blocked),
     }

@@ -217,8 +217,10 @@ impl Lanes {
         match inside {
             Inside::Text | Inside::Signed => {
                 let mut scanner = scanner();
-                pass(&scanner.push(text, &mut self.masker, &mut self.out))?;
-                pass(&scanner.finish(&mut self.masker, end, &mut self.out))?;
+                let flow = scanner.push(text, &mut self.masker, &mut self.out);
+                pass(&scanner, &flow)?;
+                let flow = scanner.finish(&mut self.masker, end, &mut self.out);
+                pass(&scanner, &flow)?;
             }
             Inside::Json => {
                 let mut arguments = Arguments::new(scanner);
@@ -261,27 +263,33 @@ impl Reader {
 
     fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         match self {
-            Reader::Text(scanner) => pass(&scanner.push(text, masker, out)),
+            Reader::Text(scanner) => {
+                let flow = scanner.push(text, masker, out);
+                pass(scanner, &flow)
+            }
             Reader::Json(arguments) => arguments.push(text, masker, out),
             Reader::Signed { scanner, owed } => {
                 owed.push_str(text);
                 let start = out.len();
                 let flow = scanner.push(text, masker, out);
                 unaltered(owed, start, out)?;
-                pass(&flow)
+                pass(scanner, &flow)
             }
         }
     }
 
     fn finish(&mut self, end: End, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         match self {
-            Reader::Text(scanner) => pass(&scanner.finish(masker, end, out)),
+            Reader::Text(scanner) => {
+                let flow = scanner.finish(masker, end, out);
+                pass(scanner, &flow)
+            }
             Reader::Json(arguments) => arguments.finish(end, masker, out),
             Reader::Signed { scanner, owed } => {
                 let start = out.len();
                 let flow = scanner.finish(masker, end, out);
                 unaltered(owed, start, out)?;
-                pass(&flow)
+                pass(scanner, &flow)
             }
         }
     }

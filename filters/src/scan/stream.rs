@@ -56,6 +56,7 @@ pub struct Scanner {
     /// The last finding passes as it is: the request carried it.
     echoes: bool,
     blocked: Option<Found>,
+    overran: bool,
     /// Findings by their place in the whole text, where somebody wants them.
     record: Option<Record>,
 }
@@ -85,6 +86,7 @@ impl Scanner {
             sent: 0,
             echoes: false,
             blocked: None,
+            overran: false,
             record: None,
         }
     }
@@ -250,6 +252,12 @@ impl Scanner {
         (self.base, self.sent, self.echoes) = (0, 0, false);
     }
 
+    /// Whether a value went on past the raw bytes that may be held: a beginning of it was taken for a finding, what follows may be
+    /// the rest of it. Who must be sure ends the text here.
+    pub fn overran(&self) -> bool {
+        self.overran
+    }
+
     /// Bytes held back now.
     pub fn held(&self) -> usize {
         let window = self.base + self.window.len() - self.sent;
@@ -292,6 +300,7 @@ impl Scanner {
         if output.blocked.is_none() {
             output.send(self.sweep.frontier());
         }
+        self.overran |= self.sweep.overran();
     }
 
     /// Drops what was sent and can no longer be looked at.

@@ -84,6 +84,8 @@ pub(super) struct Sweep {
     /// Units of the candidate that is judged, and where each ends.
     units: Vec<u8>,
     ends: Vec<usize>,
+    /// A value of a rule that acts had more raw bytes than may be held.
+    overran: bool,
 }
 
 impl Sweep {
@@ -107,7 +109,14 @@ impl Sweep {
             horizon: 0,
             units: Vec::new(),
             ends: Vec::new(),
+            overran: false,
         }
+    }
+
+    /// Whether a value of a rule that acts went on past the raw bytes that may be held. As many as may were taken for a finding;
+    /// what follows may be the rest of the value.
+    pub(super) fn overran(&self) -> bool {
+        self.overran
     }
 
     /// Reads what the view has gained.
@@ -182,7 +191,8 @@ impl Sweep {
         if let Some(terms) = &mut self.terms {
             terms.finish(rules, view, &mut self.decided);
         }
-        self.number.finish(view, end, &mut Judge { rules, policy, decided: &mut self.decided });
+        let (decided, overran) = (&mut self.decided, &mut self.overran);
+        self.number.finish(view, end, &mut Judge { rules, policy, decided, overran });
         for mut candidate in std::mem::take(&mut self.open) {
             if let Machine::Pattern(pattern) = &candidate.machine
                 && pattern.ends_here(rules)

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::answer::responses::FAMILIES;
 
 /// Numbers events, and joins them with their `event:` lines.
 fn stream(events: &[Value]) -> String {
@@ -216,6 +217,31 @@ fn unknown_kinds_of_deltas_are_lanes() {
     assert_eq!(find(&got, "response.brand_new.done")["words"], "to [EMAIL_1] now");
     assert_no_leak(&got.text, MAIL);
     numbers(&got);
+}
+
+/// Of a kind that is not known nothing but a `delta` says that its text goes on, and nothing but `done` that it is whole.
+#[test]
+fn other_texts_of_unknown_kinds_end_the_answer() {
+    assert!(FAMILIES.is_sorted());
+    let event = |kind: &str, members: Value| with(json!({"item_id": "i"}), kind, &members);
+    let words = json!({"words": "to ali"});
+    for (event, ends) in [
+        (event("response.brand_new", words.clone()), true),
+        (event("brand_new", words.clone()), true),
+        (event("response.brand_new.delta", json!({"delta": "a", "words": "to ali"})), true),
+        (event("response.brand_new.delta", json!({"delta": "a"})), false),
+        (event("response.brand_new", json!({"n": 1, "id": "x"})), false),
+        (event("response.web_search_call.searching", words), false),
+    ] {
+        let text = stream(&[
+            json!({"type": "response.created", "response": response("in_progress", &json!([]))}),
+            event.clone(),
+            json!({"type": "response.completed", "response": response("completed", &json!([]))}),
+        ]);
+        let expect = if ends { Step::GuardFailed("an event of unknown form") } else { Step::Done };
+        assert_eq!(run(&masking(Api::Responses), Form::Events, &text).step, expect, "{event}");
+        assert_eq!(run(&Options::new(Api::Responses), Form::Events, &text).step, Step::Done, "{event}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(in crate::scan) struct Judge<'r, 'd> {
     pub(in crate::scan) rules: &'r Rules,
     pub(in crate::scan) policy: &'r Policy,
     pub(in crate::scan) decided: &'d mut Vec<Decided>,
+    /// Set where a number of a rule that acts went on past the bytes that it may have.
+    pub(in crate::scan) overran: &'d mut bool,
 }
 
 /// Something begins at the group that was asked about.
@@ -68,7 +70,9 @@ impl Judge<'_, '_> {
 
     /// Takes the raw bytes for a finding of the first rule that acts.
     pub(super) fn overflow(&mut self, start: usize, end: usize) {
+        let before = self.decided.len();
         self.take_for([Detector::Card, Detector::Ssn, Detector::Phone, Detector::Ipv4], start, end);
+        *self.overran |= self.decided.len() > before;
     }
 
     /// Takes a number for a finding that would have gone on.

@@ -56,7 +56,8 @@ impl Sweep {
             return;
         }
         self.number.begin(view, digit, floor);
-        self.number.run(view, &mut Judge { rules, policy, decided: &mut self.decided });
+        let (decided, overran) = (&mut self.decided, &mut self.overran);
+        self.number.run(view, &mut Judge { rules, policy, decided, overran });
     }
 
     fn open_ipv6(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {

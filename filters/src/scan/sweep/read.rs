@@ -11,7 +11,8 @@ use crate::scan::units::View;
 impl Sweep {
     pub(super) fn resume(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
         if self.number.is_open() {
-            self.number.run(view, &mut Judge { rules, policy, decided: &mut self.decided });
+            let (decided, overran) = (&mut self.decided, &mut self.overran);
+            self.number.run(view, &mut Judge { rules, policy, decided, overran });
         }
         let mut i = 0;
         while i < self.open.len() {
@@ -42,7 +43,7 @@ impl Sweep {
     fn read(&mut self, candidate: &mut Candidate, rules: &Rules, policy: &Policy, view: &View<'_>) -> bool {
         loop {
             let unit = view.next(candidate.at);
-            if self.is_too_long(candidate, unit.map_or(view.end, |unit| unit.start), rules, view) {
+            if self.is_too_long(candidate, unit.map_or(view.end, |unit| unit.start), rules, policy, view) {
                 self.forget(candidate);
                 return false;
             }
@@ -72,12 +73,20 @@ impl Sweep {
     }
 
     /// Whether a candidate spans more raw bytes, up to `next`, than its rule's units can. Then as much as they can is found.
-    fn is_too_long(&mut self, candidate: &Candidate, next: usize, rules: &Rules, view: &View<'_>) -> bool {
+    fn is_too_long(
+        &mut self,
+        candidate: &Candidate,
+        next: usize,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+    ) -> bool {
         let limit = MAX_RAW_PER_UNIT * rules.max_hold(candidate.rule);
         if next - candidate.start.unwrap_or(candidate.anchor) <= limit {
             return false;
         }
         if let Some(start) = candidate.start {
+            self.overran |= policy.acts_on(candidate.rule);
             self.decided.push(Decided::whole(candidate.rule, start, view.border(start + limit)));
         }
         true
