@@ -128,6 +128,14 @@ async fn kept_texts_are_cut() {
     }
 }
 
+/// What the admin listener says of readiness, and why.
+async fn readiness(gateway: &Gateway) -> (u16, Value) {
+    let answer = reqwest::get(gateway.admin_url("/health/ready")).await.expect("answered");
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.expect("JSON");
+    (status, body["checks"].clone())
+}
+
 /// A full queue: refused before the upstream is called, or served with the gap counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_or_drops() {
@@ -139,6 +147,8 @@ async fn a_full_queue_refuses_or_drops() {
         let held = tokio::spawn(client().post(gateway.url(CHAT)).json(&chat("held", "Hi", false)).send());
         let there = |entries: &[tollgate_fake_upstream::Entry]| entries.iter().any(|e| e.model == "held");
         fake.ledger().until(crate::harness::PATIENCE, there).await.expect("the first holds the only place");
+        let (full, ready) = if refused { ("failed", 503) } else { ("ok", 200) };
+        assert_eq!(readiness(&gateway).await, (ready, json!({"process": "ok", "audit": full})));
         let answer =
             client().post(gateway.url(CHAT)).json(&chat("m", "Hi", false)).send().await.expect("answered");
         let status = answer.status();
@@ -156,6 +166,7 @@ async fn a_full_queue_refuses_or_drops() {
         gate.open(5);
         assert_eq!(held.await.expect("no panic").expect("answered").status(), 200);
         assert!(gateway.events(1).iter().any(|event| event["model_requested"] == "held"));
+        assert_eq!(readiness(&gateway).await, (200, json!({"process": "ok", "audit": "ok"})));
     }
 }
 

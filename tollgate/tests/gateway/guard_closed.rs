@@ -191,26 +191,3 @@ async fn the_answer_of_a_failed_guard_can_be_configured() {
         leaks::assert_none(&answer.bytes().await.expect("whole"), PLANTED);
     }
 }
-
-/// What was read, held and thrown away are metrics; what was found is one by rule.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_guards_do_can_be_measured() {
-    let (fake, gateway) = in_front_of_fake(&yaml(""));
-    fake.script("m", Script::says(["Ask alice@co"]).then(Step::Gate).then(Step::text("rp.com now. ")));
-    let mut events = Events::of(ask(&gateway, SURFACES[0], "m").await);
-    assert_eq!(events.text().await.as_deref(), Some("Ask "));
-    fake.gate("m").open_all();
-    events.rest().await;
-    fake.script("b", Script::says(["Ask alice@co"]).then(Step::Fault(tollgate_fake_upstream::Fault::Close)));
-    Events::of(ask(&gateway, SURFACES[0], "b").await).rest().await;
-    gateway.events(2);
-    let metric = |name: &str, labels: &str| gateway.metric(name, labels);
-    let labels = "action=\"mask\",direction=\"answer\",kind=\"email\",rule=\"email\"";
-    assert_eq!(metric("tollgate_findings_total", labels), 1.0);
-    assert_eq!(metric("tollgate_scanned_bytes_total", "direction=\"request\""), 4.0);
-    assert_eq!(metric("tollgate_scanned_bytes_total", "direction=\"answer\""), 36.0);
-    assert_eq!(metric("tollgate_held_bytes_count", ""), 2.0);
-    assert_eq!(metric("tollgate_held_bytes_sum", ""), 16.0);
-    assert!(metric("tollgate_held_seconds_sum", "") > 0.0);
-    assert_eq!(metric("tollgate_held_discarded_bytes_total", ""), 8.0);
-}

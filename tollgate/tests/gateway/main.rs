@@ -11,6 +11,7 @@ mod failover;
 mod guard;
 mod guard_actions;
 mod guard_closed;
+mod guard_metrics;
 mod guard_pseudonyms;
 mod harness;
 mod hosts;
