@@ -7,6 +7,7 @@ What the suites get, as environment:
     ENGINE_URL, FAKE_URL, FORCED_URL   where clients connect: in front of the engine, of the fake upstream, and of an engine
                                        whose every answer is FORCED_TEXT
     KINDS_URL                          an engine whose every answer holds one value of each of KINDS
+    BARE_ENGINE_URL, BARE_KINDS_URL    the engines themselves: what they say before any gateway has seen it
     FAKE_CONTROL                       the fake upstream itself: scripts, gates, ledger
     CLIENT_KEY                         the API key
     TOLLGATE_BIN                       for tests of upstream faults, which start gateways of their own: breakers and back-off
@@ -138,6 +139,8 @@ def main():
                 "ENGINE_URL": through("engine", engine),
                 "FORCED_URL": through("forced", forced),
                 "KINDS_URL": through("kinds", kinds),
+                "BARE_ENGINE_URL": engine,
+                "BARE_KINDS_URL": kinds,
                 "FAKE_URL": through("fake", fake),
                 "FAKE_CONTROL": fake,
                 "FORCED_TEXT": FORCED_TEXT,

@@ -16,6 +16,7 @@ from run import KINDS, sentence  # noqa: E402, F401
 KEY = os.environ["CLIENT_KEY"]
 ENGINE, FAKE, FORCED = (os.environ[name] for name in ("ENGINE_URL", "FAKE_URL", "FORCED_URL"))
 KINDS_URL = os.environ["KINDS_URL"]
+BARE_ENGINE, BARE_KINDS = os.environ["BARE_ENGINE_URL"], os.environ["BARE_KINDS_URL"]
 CONTROL = os.environ["FAKE_CONTROL"]
 EMAIL = "jane.doe@corp.com"
 # With the strict profile an answer's e-mail address is masked like this, the same value always by the same number.

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from conftest import ENGINE, KEY, KINDS, KINDS_URL, gateway_only, leaks, sentence
+from conftest import BARE_ENGINE, BARE_KINDS, ENGINE, KEY, KINDS, KINDS_URL, gateway_only, leaks, sentence
 
 pytestmark = gateway_only
 
@@ -40,12 +40,17 @@ def views(raw):
     return [text, *lanes.values()], len(events)
 
 
-def check(raw, kinds):
+def check(bare, raw, kinds):
+    """`bare` is what the engine said to nobody in between."""
+    said, pieces = views(bare)
     seen, events = views(raw)
     for kind in kinds:
+        value = KINDS[kind]
+        assert any(value in view for view in said[1:]), f"the engine said no {kind}: {said}"
         for view in seen:
-            assert not leaks(view, KINDS[kind]), f"{kind} in {view}"
+            assert not leaks(view, value), f"{kind} in {view}"
         assert any(f"[{kind.upper()}_1]" in view for view in seen), f"{kind} was said and masked: {seen}"
+    assert pieces >= sum(len(KINDS[kind]) for kind in kinds), f"not a character per delta: {bare}"
     # What is no part of a value comes in pieces: nothing waited for the whole answer.
     assert events > 4, raw
 
@@ -53,16 +58,18 @@ def check(raw, kinds):
 @pytest.mark.parametrize("kind", KINDS)
 def test_chat(kind):
     body = {"model": "tiny", "messages": [{"role": "user", "content": "go"}], "max_tokens": 200, "stream": True}
-    check(stream(ENGINE, "/v1/chat/completions", body | {"grammar": f'root ::= "{sentence(kind)}"'}), [kind])
+    body |= {"grammar": f'root ::= "{sentence(kind)}"'}
+    path = "/v1/chat/completions"
+    check(stream(BARE_ENGINE, path, body), stream(ENGINE, path, body), [kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_responses(kind):
     body = {"model": "tiny", "input": "go", "stream": True, "grammar": f'root ::= "{sentence(kind)}"'}
-    check(stream(ENGINE, "/v1/responses", body), [kind])
+    check(stream(BARE_ENGINE, "/v1/responses", body), stream(ENGINE, "/v1/responses", body), [kind])
 
 
 def test_messages():
     """This surface takes no grammar of its own: the engine says all kinds in one answer."""
     body = {"model": "tiny", "messages": [{"role": "user", "content": "go"}], "max_tokens": 1000, "stream": True}
-    check(stream(KINDS_URL, "/v1/messages", body), KINDS)
+    check(stream(BARE_KINDS, "/v1/messages", body), stream(KINDS_URL, "/v1/messages", body), KINDS)
