@@ -145,7 +145,9 @@ impl Texts {
                 let outside = self.location.len();
                 let mut at = 0_usize;
                 while walk.element()? {
-                    self.location.push_str(&format!("[{at}]"));
+                    self.location.push('[');
+                    self.location.push_str(itoa::Buffer::new().format(at));
+                    self.location.push(']');
                     let value = walk.value()?;
                     self.collect(walk, value)?;
                     self.location.truncate(outside);

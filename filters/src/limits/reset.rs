@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// A wait as OpenAI's `x-ratelimit-reset-*` headers write it: `0s`, `20ms`, `1s`, `6m0s`, `24h0m0s`. Rounded up, so that a
@@ -6,19 +5,24 @@ use std::time::Duration;
 /// <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>
 pub fn reset_text(wait: Duration) -> String {
     let millis = wait.as_nanos().div_ceil(1_000_000);
+    let mut text = String::with_capacity(24);
+    let mut push = |count: u128, unit| {
+        text.push_str(itoa::Buffer::new().format(count));
+        text.push_str(unit);
+    };
     if millis < 1_000 && millis > 0 {
-        return format!("{millis}ms");
+        push(millis, "ms");
+        return text;
     }
     let seconds = millis.div_ceil(1_000);
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let mut text = String::with_capacity(12);
     if hours > 0 {
-        let _ = write!(text, "{hours}h");
+        push(hours, "h");
     }
     if hours > 0 || minutes > 0 {
-        let _ = write!(text, "{minutes}m");
+        push(minutes, "m");
     }
-    let _ = write!(text, "{seconds}s");
+    push(seconds, "s");
     text
 }
 

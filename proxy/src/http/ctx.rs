@@ -217,7 +217,7 @@ impl Exchange {
             head.set(name.clone(), value.clone());
         }
         super::respond::limit_headers(head, &self.facts.standing, self.form, self.facts.event.ts);
-        head.set(answer_head::OVERHEAD, u64::try_from(self.facts.overhead.as_micros()).unwrap_or(u64::MAX));
+        head.set_number(answer_head::OVERHEAD, self.facts.overhead.as_micros());
     }
 }
 

@@ -41,10 +41,10 @@ pub(crate) async fn respond(
     let status = StatusCode::from_u16(rejection.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut head = AnswerHead::new(status);
     head.set_static(header::CONTENT_TYPE, "application/json");
-    head.set(header::CONTENT_LENGTH, body.len());
+    head.set_number(header::CONTENT_LENGTH, body.len());
     head.set_static(header::CACHE_CONTROL, "no-store");
     if let Some(seconds) = rejection.retry_after_secs() {
-        head.set(header::RETRY_AFTER, seconds);
+        head.set_number(header::RETRY_AFTER, seconds);
     }
     if rejection.is_permanent() {
         head.set_static(answer_head::SHOULD_RETRY, "false");

@@ -258,7 +258,7 @@ pub(super) async fn answer(
     if !body.is_empty() {
         head.set_static(header::CONTENT_TYPE, "application/json");
     }
-    head.set(header::CONTENT_LENGTH, body.len());
+    head.set_number(header::CONTENT_LENGTH, body.len());
     head.set_static(header::CACHE_CONTROL, "no-store");
     exchange.decorate(&mut head);
     exchange.facts.event.http_status = status;

@@ -51,7 +51,7 @@ pub(super) async fn preflight(
 ) -> Result<Next, Stop> {
     exchange.facts.audited = false;
     let mut head = AnswerHead::new(status);
-    head.set(header::CONTENT_LENGTH, 0);
+    head.set_number(header::CONTENT_LENGTH, 0);
     exchange.decorate(&mut head);
     exchange.facts.event.http_status = status.as_u16();
     exchange.facts.event.status = tollgate_filters::audit::Status::Success;

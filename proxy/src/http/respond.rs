@@ -214,8 +214,8 @@ pub(crate) fn limit_headers(head: &mut AnswerHead, standing: &Standing, form: Er
     for (names, level) in [(requests, standing.requests), (tokens, standing.tokens)] {
         let Some(Level { limit, remaining, reset }) = level else { continue };
         let [of_limit, of_remaining, of_reset] = names;
-        head.set(of_limit, limit);
-        head.set(of_remaining, remaining);
+        head.set_number(of_limit, limit);
+        head.set_number(of_remaining, remaining);
         match form {
             ErrorForm::OpenAi => head.set_text(of_reset, &tollgate_filters::limits::reset_text(reset)),
             ErrorForm::Anthropic => {

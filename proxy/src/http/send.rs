@@ -44,7 +44,7 @@ pub(crate) fn header(session: &Session, request: &mut RequestHeader, exchange: &
     request.insert_header(header::HOST, &*attempt.endpoint().authority)?;
     request.insert_header(header::CONTENT_TYPE, "application/json")?;
     request.insert_header(header::CONTENT_LENGTH, proxied.outgoing.len())?;
-    request.insert_header("x-request-id", &*request_id)?;
+    request.insert_header(super::answer_head::REQUEST_ID, &*request_id)?;
     for (name, value) in provider.kind.default_headers() {
         if !request.headers.contains_key(*name) {
             request.insert_header(*name, *value)?;

@@ -25,11 +25,19 @@ struct Buffers {
     line: Vec<u8>,
     /// Of values that can only be printed, before they are escaped.
     text: String,
+    stamp: Stamp,
+}
+
+/// The second of the last line, written out: the next line is mostly of the same one.
+#[derive(Default)]
+struct Stamp {
+    second: Option<i64>,
+    text: Vec<u8>,
 }
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> =
-        RefCell::new(Buffers { line: Vec::with_capacity(USUAL), text: String::new() });
+        RefCell::new(Buffers { line: Vec::with_capacity(USUAL), ..Buffers::default() });
 }
 
 impl<S: Subscriber> Layer<S> for JsonLines {
@@ -47,9 +55,11 @@ impl<S: Subscriber> Layer<S> for JsonLines {
 fn write<'b>(event: &Event<'_>, buffers: &'b mut Buffers) -> &'b [u8] {
     buffers.line.clear();
     let metadata = event.metadata();
-    let now = Timestamp::from(SystemTime::now());
-    // Writing into memory does not fail.
-    let _ = write!(buffers.line, "{{\"timestamp\":\"{now}\",\"level\":\"{}\"", level(metadata.level()));
+    buffers.line.extend_from_slice(b"{\"timestamp\":\"");
+    buffers.stamp.write(Timestamp::from(SystemTime::now()), &mut buffers.line);
+    buffers.line.extend_from_slice(b"\",\"level\":\"");
+    buffers.line.extend_from_slice(level(metadata.level()).as_bytes());
+    buffers.line.push(b'"');
     event.record(&mut Fields(buffers));
     buffers.line.extend_from_slice(b",\"target\":");
     json::encode(metadata.target(), &mut buffers.line);
@@ -67,6 +77,29 @@ const fn level(level: &Level) -> &'static str {
     }
 }
 
+impl Stamp {
+    /// RFC 3339 in UTC, to the microsecond.
+    fn write(&mut self, now: Timestamp, line: &mut Vec<u8>) {
+        const MICROS: i64 = 1_000_000;
+        let (second, micros) = (now.micros().div_euclid(MICROS), now.micros().rem_euclid(MICROS));
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            // Writing into memory does not fail.
+            let _ = write!(self.text, "{}", Timestamp::from_micros(second * MICROS));
+            // Without what follows the second, `.000000Z`.
+            let end = self.text.iter().position(|byte| *byte == b'.').unwrap_or(self.text.len());
+            self.text.truncate(end);
+        }
+        line.extend_from_slice(&self.text);
+        // Six digits: what is left over from a seventh, the 1, makes place for the point.
+        line.extend_from_slice(itoa::Buffer::new().format(micros + MICROS).as_bytes());
+        let point = line.len() - 7;
+        line[point] = b'.';
+        line.push(b'Z');
+    }
+}
+
 struct Fields<'b>(&'b mut Buffers);
 
 impl Fields<'_> {
@@ -74,8 +107,8 @@ impl Fields<'_> {
         name(field, &mut self.0.line)
     }
 
-    fn literal(&mut self, field: &Field, value: impl std::fmt::Display) {
-        let _ = write!(self.name(field), "{value}");
+    fn integer(&mut self, field: &Field, value: impl itoa::Integer) {
+        self.name(field).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 
@@ -87,6 +120,12 @@ fn name<'l>(field: &Field, line: &'l mut Vec<u8>) -> &'l mut Vec<u8> {
             line.push(b'"');
             line.extend_from_slice(own.as_bytes());
             line.extend_from_slice(b"_\"");
+        }
+        // Names are constants of the code, and nearly all of them words.
+        name if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            line.push(b'"');
+            line.extend_from_slice(name.as_bytes());
+            line.push(b'"');
         }
         name => json::encode(name, line),
     }
@@ -100,28 +139,28 @@ impl Visit for Fields<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.literal(field, value);
+        self.integer(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.literal(field, value);
+        self.integer(field, value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.literal(field, value);
+        self.integer(field, value);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.literal(field, value);
+        self.integer(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.literal(field, value);
+        self.name(field).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() {
-            self.literal(field, value);
+            let _ = write!(self.name(field), "{value}");
         } else {
             self.name(field).extend_from_slice(b"null"); // JSON has no other word for it
         }
@@ -130,7 +169,7 @@ impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.text.clear();
         let _ = write!(self.0.text, "{value:?}");
-        let Buffers { line, text } = &mut *self.0;
+        let Buffers { line, text, .. } = &mut *self.0;
         json::encode(text, name(field, line));
     }
 }
@@ -157,6 +196,17 @@ mod tests {
         let stamp = value.as_object_mut().and_then(|object| object.remove("timestamp")).expect("a time");
         stamp.as_str().expect("text").parse::<Timestamp>().expect("RFC 3339");
         value
+    }
+
+    #[test]
+    fn times_are_those_of_the_clock() {
+        let mut stamp = Stamp::default();
+        for micros in [0, 1, 999_999, 1_000_000, 1_000_001, 1_795_550_194_070_605, -1, 1_795_550_194_000_000]
+        {
+            let (mut line, time) = (b"x".to_vec(), Timestamp::from_micros(micros));
+            stamp.write(time, &mut line);
+            assert_eq!(String::from_utf8(line).expect("UTF-8"), format!("x{time}"));
+        }
     }
 
     #[test]
