@@ -2,6 +2,7 @@
 
 mod bare;
 mod compare;
+mod flat;
 mod guard;
 mod load;
 mod prompt;
@@ -33,6 +34,8 @@ enum Command {
     Load(load::Arguments),
     /// Fake upstream, bare pass-through and gateway, measured in turn
     Compare(compare::Arguments),
+    /// Few and many keys, organisations and targets, measured in turn
+    Flat(flat::Arguments),
     /// Streams through the gateway with its guard on and off
     Guard(guard::Arguments),
 }
@@ -44,6 +47,10 @@ fn main() -> std::process::ExitCode {
         Command::Guard(arguments) => {
             subject::prepare_own_process();
             block_on(guard::run(arguments))
+        }
+        Command::Flat(arguments) => {
+            subject::prepare_own_process();
+            block_on(flat::run(arguments))
         }
         Command::Compare(arguments) => {
             // Before there are threads, so that all of them are pinned with it.

@@ -8,7 +8,7 @@ mod retry;
 mod sticky;
 
 pub use breaker::{Breaker, BreakerRules, BreakerState, Gate};
-pub use choice::{Dice, two_choices, weighted};
+pub use choice::{Dice, Weights, two_choices};
 pub use health::{Health, HealthRules, HealthState};
 pub use retry::{
     Failed, Failure, Judgement, exhausted, judge_event, judge_status, rate_limited, retry_after,

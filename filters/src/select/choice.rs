@@ -36,16 +36,50 @@ pub(super) const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Picks an index with a probability in proportion to its weight. `None` where all weights are 0.
-pub fn weighted(dice: &mut Dice, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
-    let mut point = dice.below(weights.clone().map(u64::from).sum());
-    for (index, weight) in weights.enumerate() {
-        match point.checked_sub(u64::from(weight)) {
-            Some(rest) => point = rest,
-            None => return Some(index),
-        }
+/// Options with weights, to pick from at random.
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    /// The sum of the weights up to and with each option.
+    up_to: Vec<u64>,
+}
+
+impl Weights {
+    pub fn new(weights: impl IntoIterator<Item = u32>) -> Weights {
+        let mut sum = 0;
+        let up_to = weights.into_iter().map(|weight| {
+            sum += u64::from(weight);
+            sum
+        });
+        Weights { up_to: up_to.collect() }
     }
-    None
+
+    fn of(&self, index: usize) -> u64 {
+        self.up_to[index] - index.checked_sub(1).map_or(0, |before| self.up_to[before])
+    }
+
+    /// An index among the usable ones, with a probability in proportion to its weight. `None` where none of them has a weight.
+    ///
+    /// Costs nearly the same for 10 and for 1,000 options while most of the weight is usable; else one look at each.
+    pub fn pick(&self, dice: &mut Dice, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let total = self.up_to.last().copied().filter(|total| *total > 0)?;
+        // Of all, until a usable one is hit: among those, the odds are the same as if only they had been drawn from.
+        for _ in 0..DRAWS {
+            let point = dice.below(total);
+            let index = self.up_to.partition_point(|up_to| *up_to <= point);
+            if usable(index) {
+                return Some(index);
+            }
+        }
+        let left: Vec<usize> = (0..self.up_to.len()).filter(|index| usable(*index)).collect();
+        let mut point = dice.below(left.iter().map(|index| self.of(*index)).sum());
+        left.into_iter().find(|index| match point.checked_sub(self.of(*index)) {
+            Some(rest) => {
+                point = rest;
+                false
+            }
+            None => true,
+        })
+    }
 }
 
 /// The less loaded of two random usable options among `n`: close to always picking the least loaded one, without looking at
@@ -83,15 +117,44 @@ mod tests {
     #[test]
     fn weights_hold_over_many_picks() {
         let mut dice = Dice::new(1);
+        let weights = Weights::new([80, 0, 20, 0]);
         let mut seen = [0u32; 4];
         for _ in 0..100_000 {
-            seen[weighted(&mut dice, [80, 0, 20, 0].into_iter()).expect("weights")] += 1;
+            seen[weights.pick(&mut dice, |_| true).expect("weights")] += 1;
         }
         assert_eq!((seen[1], seen[3]), (0, 0));
         assert!((79_000..81_000).contains(&seen[0]), "{seen:?}");
-        assert_eq!(weighted(&mut dice, [0, 0].into_iter()), None);
-        assert_eq!(weighted(&mut dice, std::iter::empty()), None);
-        assert_eq!(weighted(&mut dice, [u32::MAX; 3].into_iter().skip(2)), Some(0));
+        assert_eq!(Weights::new([0, 0]).pick(&mut dice, |_| true), None);
+        assert_eq!(Weights::new([]).pick(&mut dice, |_| true), None);
+        assert_eq!(Weights::new([u32::MAX; 3]).pick(&mut dice, |index| index == 2), Some(2));
+    }
+
+    /// With nearly all of the weight out of use the draws miss, and the long way must give the same odds.
+    #[test]
+    fn weights_hold_among_the_few_that_are_usable() {
+        let mut dice = Dice::new(2);
+        let weights = Weights::new([1_000_000, 30, 0, 10]);
+        let mut seen = [0u32; 4];
+        for _ in 0..40_000 {
+            seen[weights.pick(&mut dice, |index| index > 0).expect("usable")] += 1;
+        }
+        assert_eq!((seen[0], seen[2]), (0, 0));
+        assert!((29_000..31_000).contains(&seen[1]), "{seen:?}");
+        assert_eq!(weights.pick(&mut dice, |index| index == 2), None, "usable, and without weight");
+        assert_eq!(weights.pick(&mut dice, |_| false), None);
+    }
+
+    #[test]
+    fn a_thousand_weights_are_not_all_looked_at() {
+        let weights = Weights::new([1; 1_000]);
+        let (looks, mut dice) = (Cell::new(0), Dice::new(6));
+        for _ in 0..1_000 {
+            weights.pick(&mut dice, |index| {
+                looks.set(looks.get() + 1);
+                index % 2 == 0
+            });
+        }
+        assert!(looks.get() < 10_000, "{}", looks.get());
     }
 
     #[test]

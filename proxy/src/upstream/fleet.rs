@@ -7,7 +7,7 @@ use pingora_core::utils::tls::CertKey;
 use tollgate_filters::chat::Api;
 use tollgate_filters::conf::{KeyPath, Problem, Secret};
 use tollgate_filters::policy::labels_allow;
-use tollgate_filters::select::{BreakerRules, HealthRules, Ring, StickyKey};
+use tollgate_filters::select::{BreakerRules, HealthRules, Ring, StickyKey, Weights};
 
 use super::host::{Host, HostKey};
 use super::tls::ProviderTls;
@@ -46,6 +46,10 @@ pub struct Endpoint {
 pub struct ModelEntry {
     pub name: Name,
     pub(super) targets: Vec<Arc<TargetEntry>>,
+    /// Those of `targets`.
+    pub(super) weights: Weights,
+    /// Some target's provider keeps what it answered, and must be asked again where it did.
+    pub(super) keeps: bool,
     /// Each is a group of its own, tried in order.
     pub(super) fallback: Vec<Arc<TargetEntry>>,
     pub(super) sticky: Option<StickyBy>,
@@ -241,10 +245,13 @@ fn model_entry(
         }
         entries
     };
+    let (targets, fallback) = (entries("targets", &model.targets), entries("fallback", &model.fallback));
     ModelEntry {
         name: Arc::clone(&model.name),
-        targets: entries("targets", &model.targets),
-        fallback: entries("fallback", &model.fallback),
+        weights: Weights::new(targets.iter().map(|target| target.weight)),
+        keeps: targets.iter().chain(&fallback).any(|target| target.provider.ring.is_some()),
+        targets,
+        fallback,
         sticky: model.sticky,
         first_event_comment_after: model.first_event_comment_after,
         require: model.require.clone(),

@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use tollgate_filters::chat::Api;
 use tollgate_filters::select::{
-    Dice, Failed, Failure, HealthState, StickyKey, exhausted, rate_limited, two_choices, weighted,
-    weighted_by_key,
+    Dice, Failed, Failure, HealthState, StickyKey, exhausted, rate_limited, two_choices, weighted_by_key,
 };
 use tollgate_filters::verdict::{Code, Rejection};
 
@@ -82,13 +81,12 @@ impl Plan {
         // What a sticky provider keeps is of use only if the request comes back to that provider and host. Only responses are
         // kept, and a later call names them by their id alone, without the session that they were made in: so the caller decides.
         // Elsewhere a session is worth keeping together (its prefix is cached there), but a whole user or key is not.
-        let keeps = model.all_targets().any(|target| target.provider.ring.is_some());
         let kept_by = match want.api {
             Api::Responses => Some(caller),
             _ if want.stateful => Some(caller),
             _ => want.session,
         };
-        let host_key = kept_by.filter(|_| keeps).map(|text| StickyKey::new(scope, text));
+        let host_key = kept_by.filter(|_| model.keeps).map(|text| StickyKey::new(scope, text));
         let variant_key = match model.sticky {
             // Without a session there is nothing to keep together: the weights choose.
             Some(StickyBy::Session) => want.session,
@@ -221,19 +219,16 @@ impl Plan {
         let usable = |index: usize| is_left(index) && self.is_allowed(&targets[index]);
         let weight =
             |(index, target): (usize, &Arc<TargetEntry>)| if usable(index) { target.weight } else { 0 };
-        let by_weight = match self.variant_key {
+        let mut dice = self.dice.clone();
+        let chosen = match self.variant_key {
             Some(key) => {
                 weighted_by_key(key, targets.iter().enumerate().map(|(i, t)| (t.identity, weight((i, t)))))
             }
-            None => {
-                let mut dice = self.dice.clone();
-                let chosen = weighted(&mut dice, targets.iter().enumerate().map(weight));
-                let without_weight = (0..targets.len()).find(|index| usable(*index));
-                self.dice = dice;
-                return chosen.or(without_weight);
-            }
+            None => self.model.weights.pick(&mut dice, usable),
         };
-        by_weight.or_else(|| (0..targets.len()).find(|index| usable(*index)))
+        let chosen = chosen.or_else(|| (0..targets.len()).find(|index| usable(*index)));
+        self.dice = dice;
+        chosen
     }
 
     fn of_target(&mut self, target: &Arc<TargetEntry>, pass: Pass, now: u64) -> Option<Attempt> {
