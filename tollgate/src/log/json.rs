@@ -10,8 +10,9 @@ use std::time::SystemTime;
 
 use tollgate_filters::audit::Timestamp;
 use tollgate_filters::json;
+use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 /// A line's usual length, with room.
@@ -26,6 +27,7 @@ struct Buffers {
     /// Of values that can only be printed, before they are escaped.
     text: String,
     stamp: Stamp,
+    names: Names,
 }
 
 /// The second of the last line, written out: the next line is mostly of the same one.
@@ -33,6 +35,16 @@ struct Buffers {
 struct Stamp {
     second: Option<i64>,
     text: Vec<u8>,
+}
+
+/// The fields' names as they stand in a line, `,"name":`, for the event that was logged last: under load that is the same one
+/// again and again.
+#[derive(Default)]
+struct Names {
+    of: Option<Identifier>,
+    written: Vec<u8>,
+    /// Where each ends in `written`; they begin at 0.
+    ends: Vec<usize>,
 }
 
 thread_local! {
@@ -55,6 +67,7 @@ impl<S: Subscriber> Layer<S> for JsonLines {
 fn write<'b>(event: &Event<'_>, buffers: &'b mut Buffers) -> &'b [u8] {
     buffers.line.clear();
     let metadata = event.metadata();
+    buffers.names.are_of(metadata);
     buffers.line.extend_from_slice(b"{\"timestamp\":\"");
     buffers.stamp.write(Timestamp::from(SystemTime::now()), &mut buffers.line);
     buffers.line.extend_from_slice(b"\",\"level\":\"");
@@ -100,37 +113,51 @@ impl Stamp {
     }
 }
 
+impl Names {
+    fn are_of(&mut self, metadata: &Metadata<'_>) {
+        let event = metadata.callsite();
+        if self.of.as_ref() == Some(&event) {
+            return;
+        }
+        self.of = Some(event);
+        self.written.clear();
+        self.ends.clear();
+        for field in metadata.fields() {
+            self.written.push(b',');
+            match field.name() {
+                // A name of the line's own would stand twice, and readers keep only one of the two.
+                own @ ("timestamp" | "level" | "target") => {
+                    self.written.push(b'"');
+                    self.written.extend_from_slice(own.as_bytes());
+                    self.written.extend_from_slice(b"_\"");
+                }
+                name => json::encode(name, &mut self.written),
+            }
+            self.written.push(b':');
+            self.ends.push(self.written.len());
+        }
+    }
+
+    fn get(&self, field: &Field) -> &[u8] {
+        let at = field.index();
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.written[start..self.ends[at]]
+    }
+}
+
 struct Fields<'b>(&'b mut Buffers);
 
 impl Fields<'_> {
+    /// The line, with the field's name written: its value is next.
     fn name(&mut self, field: &Field) -> &mut Vec<u8> {
-        name(field, &mut self.0.line)
+        let Buffers { line, names, .. } = &mut *self.0;
+        line.extend_from_slice(names.get(field));
+        line
     }
 
     fn integer(&mut self, field: &Field, value: impl itoa::Integer) {
         self.name(field).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
-}
-
-/// A name of the line's own would stand twice, and readers keep only one of the two.
-fn name<'l>(field: &Field, line: &'l mut Vec<u8>) -> &'l mut Vec<u8> {
-    line.push(b',');
-    match field.name() {
-        own @ ("timestamp" | "level" | "target") => {
-            line.push(b'"');
-            line.extend_from_slice(own.as_bytes());
-            line.extend_from_slice(b"_\"");
-        }
-        // Names are constants of the code, and nearly all of them words.
-        name if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
-            line.push(b'"');
-            line.extend_from_slice(name.as_bytes());
-            line.push(b'"');
-        }
-        name => json::encode(name, line),
-    }
-    line.push(b':');
-    line
 }
 
 impl Visit for Fields<'_> {
@@ -169,8 +196,9 @@ impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.text.clear();
         let _ = write!(self.0.text, "{value:?}");
-        let Buffers { line, text, .. } = &mut *self.0;
-        json::encode(text, name(field, line));
+        let Buffers { line, text, names, .. } = &mut *self.0;
+        line.extend_from_slice(names.get(field));
+        json::encode(text, line);
     }
 }
 
@@ -212,6 +240,7 @@ mod tests {
     #[test]
     fn every_kind_of_value_is_json() {
         let quote = "a \"quoted\"\nline \\ \u{1}";
+        logged(|| tracing::info!(another = 1, "an event with other names"));
         let value = logged(|| {
             tracing::warn!(
                 target: "tollgate::test",
