@@ -31,7 +31,7 @@ pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};
 pub use pseudonym::{LookAlike, PseudonymKey};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
-pub use spec::{Body, Detector, Examples, RuleSpec, Severity, Validator};
+pub use spec::{Body, Detector, Examples, Lead, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};
 pub use sweep::put_in_order;
 pub use terms::{TermCheck, TermList};

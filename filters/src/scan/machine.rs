@@ -13,7 +13,7 @@ mod key;
 mod pattern;
 
 pub(super) use assignment::{Assignment, MAX_VALUE};
-pub(super) use key::{Jwt, Key, MAX_JWT, MAX_PEM, MAX_URL, Pem, Url, UrlPart};
+pub(super) use key::{Jwt, Key, MAX_JWT, MAX_LED, MAX_PEM, MAX_URL, Pem, Url, UrlPart, in_lead};
 pub(super) use pattern::{Automaton, Pattern, compile as compile_pattern, in_context};
 
 /// What a unit did to a candidate.

@@ -24,6 +24,7 @@ impl Default for Switches {
 /// The strongest action of the rules that reach back over a run of characters.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runs {
+    pub(super) lead: Action,
     pub(super) email: Action,
     pub(super) ipv6: Action,
     pub(super) number: Action,
@@ -35,6 +36,8 @@ pub(super) struct Reach {
     pub(super) watch: Watch,
     /// Beginnings of the prefixes of rules that act, packed and sorted.
     pub(super) beginnings: Vec<u64>,
+    /// The same of prefixes in the middle of a value.
+    pub(super) marks: Vec<u64>,
     pub(super) runs: Runs,
     /// Whether some rule is looked for and does not act.
     pub(super) observes: bool,

@@ -80,6 +80,25 @@ pub(super) struct KeyForm {
     pub(super) random: bool,
     /// The prefix is no part of the value.
     pub(super) label: bool,
+    /// What stands before the prefix and belongs to the value.
+    pub(super) lead: Option<LeadForm>,
+}
+
+/// A run before a prefix.
+#[derive(Debug)]
+pub(super) struct LeadForm {
+    pub(super) class: Box<Set>,
+    pub(super) min: usize,
+    pub(super) max: usize,
+}
+
+impl KeyForm {
+    /// A name, scheme or first line that a detector looks for.
+    fn literal(prefix: &str) -> KeyForm {
+        let class = Box::new([false; 256]);
+        let prefix = prefix.as_bytes().to_vec();
+        KeyForm { prefix, class, min: 0, max: None, random: false, label: false, lead: None }
+    }
 }
 
 /// All rules with their automata. Shared in an `Arc`.
@@ -182,7 +201,8 @@ impl Rules {
             let holds = strongest.acts() && !matches!(bucket, Bucket::Name | Bucket::Email | Bucket::Ipv6);
             (strongest != Action::Off, holds)
         });
-        let beginnings = self.beginnings(&actions);
+        let beginnings = self.beginnings(&actions, false);
+        let marks = self.beginnings(&actions, true);
         let strongest = |detectors: &[Detector]| {
             let actions = detectors
                 .iter()
@@ -190,20 +210,23 @@ impl Rules {
                 .map(|rule| actions[rule.index()]);
             actions.max().unwrap_or(Action::Off)
         };
+        let leads = self.starts.iter().filter(|start| self.keys[usize::from(start.key)].lead.is_some());
         let runs = Runs {
+            lead: leads.map(|start| actions[start.rule.index()]).max().unwrap_or(Action::Off),
             email: strongest(&[Detector::Email]),
             ipv6: strongest(&[Detector::Ipv6]),
             number: strongest(&NUMBERS),
         };
         let observes = actions.iter().any(|action| *action != Action::Off && !action.acts());
-        Policy::new(direction, actions, switches, Reach { watch, beginnings, runs, observes })
+        Policy::new(direction, actions, switches, Reach { watch, beginnings, marks, runs, observes })
     }
 
-    /// Beginnings of the prefixes of rules that act: what a text may end with and become a finding.
-    fn beginnings(&self, actions: &[Action]) -> Vec<u64> {
+    /// Beginnings of the prefixes of rules that act, or of those with a lead: what a text may end with and become a finding.
+    fn beginnings(&self, actions: &[Action], led: bool) -> Vec<u64> {
         let held = self.starts.iter().filter(|start| {
-            let label = self.keys[usize::from(start.key)].label || start.opens == Opens::Assignment;
-            actions[start.rule.index()].acts() && !label
+            let form = &self.keys[usize::from(start.key)];
+            let label = form.label || start.opens == Opens::Assignment;
+            actions[start.rule.index()].acts() && !label && form.lead.is_some() == led
         });
         let mut beginnings: Vec<u64> = held
             .flat_map(|start| {

@@ -32,6 +32,9 @@ pub struct RuleSpec {
     /// What follows a prefix of `starts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
+    /// What stands before a prefix of `starts` and belongs to the value, where the mark is in the middle of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<Lead>,
     /// Terms to be found wherever they stand between word borders, whatever their case, accents and width: names of customers,
     /// code names. Each has two letters or digits at least and 200 characters at most.
     #[serde(default, skip_serializing_if = "TermList::is_empty")]
@@ -90,7 +93,8 @@ impl Detector {
 pub struct Body {
     /// Characters as in a regular expression's brackets: `A-Za-z0-9_-`.
     pub class: String,
-    /// Fewest characters. Without `max` the rule commits here: the rest of the run is swallowed.
+    /// Fewest characters; 0 only behind a `lead`, and with `max`. Without `max` the rule commits here: the rest of the run is
+    /// swallowed.
     pub min: usize,
     /// Most characters; a longer run is no match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,18 @@ pub struct Body {
     /// The prefix only says what follows, and stays: `Bearer `.
     #[serde(default)]
     pub label: bool,
+}
+
+/// The run of characters before a key's mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lead {
+    /// Characters as in a regular expression's brackets; of letters, digits and `. _ % + - ' / ~`.
+    pub class: String,
+    /// Fewest characters.
+    pub min: usize,
+    /// Most characters, up to 80; a longer run is no match.
+    pub max: usize,
 }
 
 /// A check in code that a match must pass.

@@ -43,13 +43,14 @@ pub(super) enum Bucket {
     Ipv6 = 2,
     /// Two letters and two digits after a border.
     Iban = 3,
-    /// Prefixes of keys after a border: those of three characters, the others in five buckets of like ones.
+    /// Prefixes of keys after a border: those of three characters, the others in four buckets of like ones.
     Short = 4,
     Prefix0 = 5,
     Prefix1 = 6,
     Prefix2 = 7,
     Prefix3 = 8,
-    Prefix4 = 9,
+    /// The first three characters of marks in the middle of keys, after what may stand before them.
+    Mark = 9,
     /// Names that secrets are assigned to.
     Name = 10,
     /// The first units of users' patterns, after the unit before them.
@@ -67,13 +68,13 @@ impl Bucket {
         Bucket::Prefix1,
         Bucket::Prefix2,
         Bucket::Prefix3,
-        Bucket::Prefix4,
+        Bucket::Mark,
         Bucket::Name,
         Bucket::Pattern,
     ];
     /// Those of prefixes longer than three characters.
-    pub(super) const PREFIXES: [Bucket; 5] =
-        [Bucket::Prefix0, Bucket::Prefix1, Bucket::Prefix2, Bucket::Prefix3, Bucket::Prefix4];
+    pub(super) const PREFIXES: [Bucket; 4] =
+        [Bucket::Prefix0, Bucket::Prefix1, Bucket::Prefix2, Bucket::Prefix3];
 
     const fn bit(self) -> u64 {
         1 << self as u64
@@ -85,9 +86,10 @@ impl Bucket {
 pub(super) struct Watch {
     pub(super) enabled: u64,
     pub(super) accept: u64,
-    /// Unfinished patterns that are held: of numbers, of key prefixes, and of what else begins after a border.
+    /// Unfinished patterns that are held: of numbers, of key prefixes and marks, and of what else begins after a border.
     pub(super) numbers: u64,
     pub(super) prefixes: u64,
+    pub(super) marks: u64,
     pub(super) others: u64,
     /// Whether there may be any of these.
     pub(super) begun: u64,
@@ -128,21 +130,6 @@ impl Triggers {
         }
     }
 
-    /// The bucket of prefixes that a pattern blurs least: in which the sets of all lanes together let the fewest texts through.
-    pub(super) fn nearest(&self, sets: &[Set]) -> Bucket {
-        let let_through = |bucket: Bucket, also: bool| -> f64 {
-            let lanes = sets.iter().enumerate().map(|(lane, set)| {
-                let bit = bucket.bit() << ((lane + 1) as u32 * BUCKETS);
-                let inside = |unit: usize| self.table[unit] & bit != 0 || also && set[unit];
-                (0..256).filter(|unit| inside(*unit)).map(|unit| f64::from(share(unit as u8))).sum::<f64>()
-            });
-            lanes.product()
-        };
-        let cost = |bucket: &Bucket| let_through(*bucket, true) - let_through(*bucket, false);
-        let cheapest = Bucket::PREFIXES.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));
-        cheapest.unwrap_or(Bucket::Prefix0)
-    }
-
     pub(super) fn len(&self, bucket: Bucket) -> usize {
         usize::from(self.lengths[bucket as usize])
     }
@@ -166,12 +153,13 @@ impl Triggers {
             let unfinished = lanes.fold(0, |bits, lane| bits | bucket.bit() << (lane * BUCKETS));
             match bucket {
                 Bucket::Number => watch.numbers |= unfinished,
+                Bucket::Mark => watch.marks |= unfinished,
                 Bucket::Iban | Bucket::Pattern => watch.others |= unfinished,
                 Bucket::Email | Bucket::Ipv6 | Bucket::Name => {}
                 _ => watch.prefixes |= unfinished,
             }
         }
-        watch.begun = watch.numbers | watch.prefixes | watch.others | LEADS;
+        watch.begun = watch.numbers | watch.prefixes | watch.marks | watch.others | LEADS;
         watch
     }
 
@@ -210,21 +198,83 @@ pub(super) fn set(inside: impl Fn(u8) -> bool) -> Set {
 }
 
 /// One set per character of a literal.
-pub(super) fn literal(text: &str, ignore_case: bool) -> Vec<Set> {
+pub(super) fn literal(text: &[u8], ignore_case: bool) -> Vec<Set> {
     let same = |a: u8, b: u8| if ignore_case { a.eq_ignore_ascii_case(&b) } else { a == b };
-    text.bytes().map(|byte| set(|unit| same(unit, byte))).collect()
+    text.iter().map(|byte| set(|unit| same(unit, *byte))).collect()
 }
 
-/// How common a unit is in text, in tenths of a percent: letters as in English, where prefixes of keys and words meet most.
-const fn share(unit: u8) -> u16 {
+/// Units of a prefix that its trigger reads.
+pub(super) type Prefix = [u8; LANES - 1];
+
+/// The sets of one bucket of prefixes: how often each unit stands in each lane, and how common these units are together.
+struct Blur {
+    counts: [[u32; 256]; LANES - 1],
+    shares: [f64; LANES - 1],
+}
+
+impl Blur {
+    const NONE: Blur = Blur { counts: [[0; 256]; LANES - 1], shares: [0.0; LANES - 1] };
+
+    fn add(&mut self, prefix: Prefix) {
+        for (lane, unit) in prefix.into_iter().enumerate() {
+            self.counts[lane][usize::from(unit)] += 1;
+            self.shares[lane] += if self.counts[lane][usize::from(unit)] == 1 { share(unit) } else { 0.0 };
+        }
+    }
+
+    fn remove(&mut self, prefix: Prefix) {
+        for (lane, unit) in prefix.into_iter().enumerate() {
+            self.counts[lane][usize::from(unit)] -= 1;
+            self.shares[lane] -= if self.counts[lane][usize::from(unit)] == 0 { share(unit) } else { 0.0 };
+        }
+    }
+
+    /// How many more texts it lets through with this prefix.
+    fn cost(&self, prefix: Prefix) -> f64 {
+        let lanes = prefix.into_iter().enumerate();
+        let with = lanes.map(|(lane, unit)| {
+            let known = self.counts[lane][usize::from(unit)] > 0;
+            self.shares[lane] + if known { 0.0 } else { share(unit) }
+        });
+        with.product::<f64>() - self.shares.iter().product::<f64>()
+    }
+}
+
+/// A bucket for each prefix, so that all of them together let few texts through: the commonest first, each where it blurs
+/// least; then each moves to where it does with the others in place.
+pub(super) fn spread(prefixes: &[Prefix]) -> Vec<Bucket> {
+    const ROUNDS: usize = 3;
+    let common = |at: &usize| prefixes[*at].into_iter().map(share).product::<f64>();
+    let mut order: Vec<usize> = (0..prefixes.len()).collect();
+    order.sort_by(|a, b| common(b).total_cmp(&common(a)));
+    let mut blurs = [Blur::NONE; Bucket::PREFIXES.len()];
+    let mut places: Vec<Option<usize>> = vec![None; prefixes.len()];
+    for _ in 0..ROUNDS {
+        for at in &order {
+            let prefix = prefixes[*at];
+            if let Some(place) = places[*at] {
+                blurs[place].remove(prefix);
+            }
+            let cost = |place: &usize| blurs[*place].cost(prefix);
+            let place = (0..blurs.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0);
+            blurs[place].add(prefix);
+            places[*at] = Some(place);
+        }
+    }
+    places.into_iter().map(|place| Bucket::PREFIXES[place.unwrap_or(0)]).collect()
+}
+
+/// How common a unit is in text: letters as in English, where prefixes of keys and words meet most.
+fn share(unit: u8) -> f64 {
     const LETTERS: [u16; 26] =
         [80, 15, 28, 43, 127, 22, 20, 60, 70, 2, 8, 40, 24, 67, 75, 19, 1, 60, 63, 90, 28, 10, 24, 2, 20, 1];
-    match unit {
-        b'a'..=b'z' => LETTERS[(unit - b'a') as usize],
+    let tenths_of_a_percent = match unit {
+        b'a'..=b'z' => LETTERS[usize::from(unit - b'a')],
         b'A'..=b'Z' => 3,
         b'0'..=b'9' => 4,
         _ => 10,
-    }
+    };
+    f64::from(tenths_of_a_percent) / 1000.0
 }
 
 #[cfg(test)]
@@ -233,7 +283,9 @@ mod tests {
 
     /// A literal after a border.
     fn prefixed(text: &str) -> Vec<Set> {
-        std::iter::once(set(|unit| !unit.is_ascii_alphanumeric())).chain(literal(text, false)).collect()
+        std::iter::once(set(|unit| !unit.is_ascii_alphanumeric()))
+            .chain(literal(text.as_bytes(), false))
+            .collect()
     }
 
     fn hits(triggers: &Triggers, text: &str) -> Vec<(usize, Bucket)> {
@@ -251,8 +303,8 @@ mod tests {
     fn patterns_are_found_at_their_last_unit() {
         let mut triggers = Triggers::new();
         triggers.add(Bucket::Short, &prefixed("sk-"));
-        triggers.add(Bucket::Name, &literal("token", true));
-        triggers.add(Bucket::Email, &literal("@", false));
+        triggers.add(Bucket::Name, &literal(b"token", true));
+        triggers.add(Bucket::Email, &literal(b"@", false));
         assert_eq!(
             hits(&triggers, "a@ sk- SK- ToKen ssk-"),
             [(1, Bucket::Email), (5, Bucket::Short), (15, Bucket::Name)]

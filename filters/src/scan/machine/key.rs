@@ -2,9 +2,19 @@
 
 use super::{Rest, Step, Text};
 use crate::scan::check::random;
-use crate::scan::rules::Rules;
+use crate::scan::email;
+use crate::scan::rules::{KeyForm, Rules};
+use crate::scan::units::LETTER;
 
-/// A prefix and a run of a class behind it.
+/// Most units before the mark of a key that has it in the middle.
+pub(in crate::scan) const MAX_LED: usize = 80;
+
+/// What such a key may begin with.
+pub(in crate::scan) const fn in_lead(unit: u8) -> bool {
+    email::in_local(unit) || matches!(unit, b'/' | b'~')
+}
+
+/// A prefix and a run of a class behind it; before it, where it is a mark in the middle, another run.
 #[derive(Debug, Clone)]
 pub(in crate::scan) struct Key {
     /// Index of its rule's body in `Rules::keys`.
@@ -12,6 +22,8 @@ pub(in crate::scan) struct Key {
     /// Units of the prefix that were read.
     pub(in crate::scan) matched: u16,
     pub(in crate::scan) body: u16,
+    /// Units before the prefix that belong to the value.
+    pub(in crate::scan) led: u16,
 }
 
 impl Key {
@@ -22,7 +34,8 @@ impl Key {
                 return Step::Ended;
             }
             self.matched += 1;
-            return Step::More;
+            let whole = form.min == 0 && usize::from(self.matched) == form.prefix.len();
+            return if whole { Step::Mark } else { Step::More };
         }
         if !form.class[usize::from(unit)] {
             return Step::Ended;
@@ -40,12 +53,27 @@ impl Key {
 
     pub(super) fn judge(&self, text: Text<'_>, rules: &Rules) -> bool {
         let form = &rules.keys[usize::from(self.key)];
-        let prefix = if form.label { 0 } else { form.prefix.len() };
+        let Some(lead) = self.lead(form, text) else { return false };
+        let prefix = lead + if form.label { 0 } else { form.prefix.len() };
         let body = &text.units[prefix.min(text.units.len())..];
         let fits = body.len() >= form.min && form.max.is_none_or(|max| usize::from(self.body) <= max);
         let ends = form.max.is_none()
             || !text.next.is_some_and(|unit| unit.is_ascii_alphanumeric() || form.class[usize::from(unit)]);
-        fits && ends && (!form.random || random::key(body))
+        let random =
+            || if lead == 0 { random::key(body) } else { random::key(&[&text.units[..lead], body].concat()) };
+        fits && ends && (!form.random || random())
+    }
+
+    /// Units before the mark; `None` where more or fewer stand there than may.
+    fn lead(&self, form: &KeyForm, text: Text<'_>) -> Option<usize> {
+        let Some(lead) = &form.lead else { return Some(0) };
+        let units = usize::from(self.led);
+        let word = |unit: u8| unit.is_ascii_alphanumeric() || unit == LETTER;
+        let letters = (b'a'..=b'z').chain(b'A'..=b'Z').any(|unit| lead.class[usize::from(unit)]);
+        // `bot123456:…` begins with its digits.
+        let goes_on =
+            text.before.is_some_and(|unit| word(unit) && (letters || lead.class[usize::from(unit)]));
+        ((lead.min..=lead.max).contains(&units) && !goes_on).then_some(units)
     }
 
     pub(super) fn is_past_prefix(&self, rules: &Rules) -> bool {

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::{Compiled, Detector, KeyForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Starts, Words};
+use super::{
+    Compiled, Detector, KeyForm, LeadForm, Opens, RuleError, RuleId, RuleInfo, Rules, Start, Starts, Words,
+};
 use crate::scan::email::{self, TopLevel};
 use crate::scan::injection::{Injection, InjectionSpec};
-use crate::scan::machine::{self, MAX_IPV6};
+use crate::scan::machine::{self, MAX_IPV6, MAX_LED};
 use crate::scan::number::MAX_NUMBER;
-use crate::scan::spec::{Body, Validator};
+use crate::scan::spec::{Lead, Validator};
 use crate::scan::terms::{Dictionary, TermFold};
 use crate::scan::trigger::{self, Bucket, LANES, Set, Triggers};
 use crate::scan::units::{Fold, LETTER, is_word};
@@ -57,6 +59,7 @@ pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
+    add_start_triggers(&mut rules);
     add_detector_triggers(&mut rules);
     add_pattern_triggers(&mut rules);
     Ok(rules)
@@ -123,15 +126,7 @@ fn add_detector(
         return Err("this detector needs `starts`: the prefixes or names that it looks for".into());
     }
     for start in &spec.starts {
-        let form = KeyForm {
-            prefix: start.as_bytes().to_vec(),
-            class: Box::new([false; 256]),
-            min: 0,
-            max: None,
-            random: false,
-            label: false,
-        };
-        add_start(rules, rule, form, opens)?;
+        add_start(rules, rule, KeyForm::literal(start), opens)?;
     }
     Ok(match opens {
         Opens::Jwt => machine::MAX_JWT,
@@ -147,10 +142,23 @@ fn add_keys(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, S
             "`starts` needs a `body`: the class and least number of the characters that follow".into()
         );
     };
-    let class = class(body)?;
+    let sizes = || "`min` is at least 1 (0 behind a `lead`) and at most `max`".to_owned();
+    let bodiless = body.min == 0 && (spec.lead.is_none() || body.max.is_none());
+    if bodiless || body.max.is_some_and(|max| max < body.min) {
+        return Err(sizes());
+    }
+    let class = class(&body.class)?;
+    let lead = || match &spec.lead {
+        Some(lead) if body.label => {
+            Err(format!("`lead: {{class: {}}}` stands beside `label`: remove one", lead.class))
+        }
+        Some(lead) => lead_form(lead).map(Some),
+        None => Ok(None),
+    };
+    let reach = if spec.lead.is_some() { MAX_LED } else { 0 };
     let mut max_hold = 0;
     for start in &spec.starts {
-        max_hold = max_hold.max(start.len() + body.max.unwrap_or(body.min) + 1);
+        max_hold = max_hold.max(reach + start.len() + body.max.unwrap_or(body.min) + 1);
         let form = KeyForm {
             prefix: start.as_bytes().to_vec(),
             class: Box::new(class),
@@ -158,6 +166,7 @@ fn add_keys(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, S
             max: body.max,
             random: spec.validator == Some(Validator::Entropy),
             label: body.label,
+            lead: lead()?,
         };
         add_start(rules, rule, form, Opens::Key)?;
     }
@@ -175,30 +184,52 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
     let name = opens == Opens::Assignment;
     let (bucket, shown) = match text.len() {
         NAME.. if name => (Bucket::Name, NAME),
+        _ if form.lead.is_some() => (Bucket::Mark, 3),
         3 => (Bucket::Short, 3),
-        _ => (rules.triggers.nearest(&trigger::literal(&text[..PREFIX], name)), PREFIX),
+        // Which it is depends on all of them.
+        _ => (Bucket::PREFIXES[0], PREFIX),
     };
-    let mut sets = trigger::literal(&text[..shown], name);
-    if bucket != Bucket::Name {
-        sets.insert(0, trigger::set(|unit| !unit.is_ascii_alphanumeric() && unit != LETTER));
-    }
-    rules.triggers.add(bucket, &sets);
     rules.keys.push(form);
     let start = Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens };
     rules.starts.add(start, &text.as_bytes()[..shown]);
     Ok(())
 }
 
+fn add_start_triggers(rules: &mut Rules) {
+    let keys = &rules.keys;
+    let prefix = |start: &Start| -> Option<trigger::Prefix> {
+        Bucket::PREFIXES.contains(&start.bucket).then_some(())?;
+        keys[usize::from(start.key)].prefix.first_chunk().copied()
+    };
+    let prefixes: Vec<_> = rules.starts.iter().filter_map(prefix).collect();
+    let mut buckets = trigger::spread(&prefixes).into_iter();
+    for start in rules.starts.iter_mut() {
+        let form = &keys[usize::from(start.key)];
+        let name = start.opens == Opens::Assignment;
+        if Bucket::PREFIXES.contains(&start.bucket) {
+            start.bucket = buckets.next().unwrap_or(start.bucket);
+        }
+        let shown = match start.bucket {
+            Bucket::Name => NAME,
+            Bucket::Short | Bucket::Mark => 3,
+            _ => PREFIX,
+        };
+        let mut sets = trigger::literal(&form.prefix[..shown], name);
+        match &form.lead {
+            Some(lead) => sets.insert(0, *lead.class),
+            None if start.bucket == Bucket::Name => {}
+            None => sets.insert(0, trigger::set(|unit| !unit.is_ascii_alphanumeric() && unit != LETTER)),
+        }
+        rules.triggers.add(start.bucket, &sets);
+    }
+}
+
 /// The set of a class such as `A-Za-z0-9_-`.
-fn class(body: &Body) -> Result<Set, String> {
-    let bad = || format!("`class: {}`: write ASCII characters and ranges, as in `A-Za-z0-9_-`", body.class);
-    let text = body.class.as_bytes();
-    if text.is_empty()
-        || !body.class.is_ascii()
-        || body.min == 0
-        || body.max.is_some_and(|max| max < body.min)
-    {
-        return Err(format!("{}; `min` is at least 1 and at most `max`", bad()));
+fn class(class: &str) -> Result<Set, String> {
+    let bad = || format!("`class: {class}`: write ASCII characters and ranges, as in `A-Za-z0-9_-`");
+    let text = class.as_bytes();
+    if text.is_empty() || !class.is_ascii() {
+        return Err(bad());
     }
     let mut set = [false; 256];
     let mut at = 0;
@@ -215,6 +246,19 @@ fn class(body: &Body) -> Result<Set, String> {
         at += used;
     }
     Ok(set)
+}
+
+fn lead_form(lead: &Lead) -> Result<LeadForm, String> {
+    let set = class(&lead.class)?;
+    let outside = (0..=255_u8).any(|unit| set[usize::from(unit)] && !machine::in_lead(unit));
+    if outside || lead.min == 0 || lead.max < lead.min || lead.max > MAX_LED {
+        return Err(format!(
+            "`lead: {{class: {}}}`: characters of a lead are letters, digits and . _ % + - ' / ~, from `min` of at least 1 to \
+             `max` of at most {MAX_LED}",
+            lead.class
+        ));
+    }
+    Ok(LeadForm { class: Box::new(set), min: lead.min, max: lead.max })
 }
 
 fn add_pattern(rules: &mut Rules, rule: RuleId, pattern: &str, ignore_case: bool) -> Result<usize, String> {

@@ -52,6 +52,10 @@ impl Starts {
         self.all.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Start> {
+        self.all.iter_mut()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

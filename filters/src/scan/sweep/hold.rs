@@ -2,8 +2,8 @@
 
 use super::Sweep;
 use super::open::{email_start, units_back};
-use super::run::shorten;
-use crate::scan::machine::{MAX_IPV6, in_ipv6};
+use super::run::{back, shorten};
+use crate::scan::machine::{MAX_IPV6, MAX_LED, in_ipv6, in_lead};
 use crate::scan::number::{MAX_LEAD, lead};
 use crate::scan::rules::Rules;
 use crate::scan::trigger::{LANES, NOT_HEX, NOT_LOCAL, WIDE, unfinished};
@@ -116,7 +116,7 @@ impl Sweep {
     /// Computes frontier and horizon.
     pub(super) fn look_back(&mut self, policy: &Policy, view: &View<'_>) {
         let pos = self.pos;
-        if policy.reach.runs.email != Action::Off {
+        if policy.reach.runs.email != Action::Off || policy.reach.runs.lead != Action::Off {
             let floor = self.floor(pos);
             self.local.update(view, pos, floor, email::MAX_LOCAL, email::in_local);
         }
@@ -155,6 +155,9 @@ impl Sweep {
             let start = if self.state & WIDE == 0 { self.local.start } else { self.local_start(view) };
             hold(&mut held, start, runs.email.acts());
         }
+        if runs.lead != Action::Off {
+            hold(&mut held, self.lead_start(self.pos, self.local.start, view), runs.lead.acts());
+        }
         if runs.ipv6 != Action::Off {
             hold(&mut held, self.hex.start, runs.ipv6.acts());
         }
@@ -165,6 +168,32 @@ impl Sweep {
             terms.hold(|from, acts| hold(&mut held, from, acts));
         }
         held
+    }
+
+    /// Where a key may have begun whose mark stands at `at` or comes there; from `near` on all are of its characters.
+    #[inline]
+    fn lead_start(&self, at: usize, near: usize, view: &View<'_>) -> usize {
+        match view.text.as_bytes()[..near - view.base].last() {
+            Some(byte) if !byte.is_ascii() || in_lead(*byte) => {
+                back(view, near, self.floor(at), MAX_LED.saturating_sub(at - near), in_lead)
+            }
+            _ => near,
+        }
+    }
+
+    /// Where a key may have begun of whose mark the last units, at most `longest`, are the beginning.
+    fn unfinished_mark(&self, policy: &Policy, view: &View<'_>, longest: usize) -> usize {
+        let (mut start, mut at, mut packed) = (self.pos, self.pos, 0);
+        for shift in 0..longest {
+            let Some(unit) = view.prev(at) else { break };
+            at = unit.start;
+            packed |= u64::from(unit.byte) << (8 * shift);
+            if policy.reach.marks.binary_search(&packed).is_ok() {
+                // The run behind it was walked already, where it goes on over the mark.
+                start = start.min(self.lead_start(at, self.local.start.min(at), view));
+            }
+        }
+        start
     }
 
     /// Where an address may have begun whose `@` comes next.
@@ -190,6 +219,10 @@ impl Sweep {
             hold(held, units_back(view, pos, others).unwrap_or(pos), true);
         }
         let longest = unfinished(self.state, watch.prefixes);
+        let marked = unfinished(self.state, watch.marks);
+        if marked > 0 {
+            hold(held, self.unfinished_mark(policy, view, marked), true);
+        }
         // Mostly it lies inside of what is held anyway.
         if longest > 0 && units_back(view, pos, longest).is_none_or(|from| from < held.0) {
             hold(held, unfinished_prefix(policy, view, pos, longest), true);

@@ -6,7 +6,7 @@ use crate::scan::machine::{
     Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
 };
 use crate::scan::number::Judge;
-use crate::scan::rules::{Detector, Opens, RuleId, Rules, Start};
+use crate::scan::rules::{Detector, LeadForm, Opens, RuleId, Rules, Start};
 use crate::scan::trigger::{Bucket, LANES};
 use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
 use crate::scan::{Policy, email};
@@ -27,9 +27,7 @@ impl Sweep {
             Bucket::Ipv6 => self.open_ipv6(rules, policy, view, at),
             Bucket::Iban => self.open_iban(rules, policy, view, at),
             Bucket::Pattern => self.open_patterns(rules, policy, view, at),
-            Bucket::Name => self.open_prefixed(LANES, rules, policy, view, at),
-            Bucket::Short => self.open_prefixed(3, rules, policy, view, at),
-            _ => self.open_prefixed(LANES - 1, rules, policy, view, at),
+            _ => self.open_prefixed(bucket, rules, policy, view, at),
         }
     }
 
@@ -102,20 +100,26 @@ impl Sweep {
         }
     }
 
-    /// Opens what begins with the `read` units that a trigger has read.
-    fn open_prefixed(&mut self, read: usize, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+    /// Opens what begins with the units that a trigger has read.
+    fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        let read = match bucket {
+            Bucket::Name => LANES,
+            Bucket::Short | Bucket::Mark => 3,
+            _ => LANES - 1,
+        };
         if !rules.starts.may_end(view.text.as_bytes(), at + 1 - view.base, read) {
             return;
         }
         let Some((start, units)) = last_units(view, at, read) else { return };
-        for opens in rules.starts.of(&units[..read]) {
+        for opens in rules.starts.of(&units[..read]).filter(|start| start.bucket == bucket) {
             let prefix = &rules.keys[usize::from(opens.key)].prefix[..read];
             let same = match opens.opens {
                 Opens::Assignment => prefix.eq_ignore_ascii_case(&units[..read]),
                 _ => *prefix == units[..read],
             };
             let before = view.prev(start).map(|unit| unit.byte);
-            if same && policy.looks_for(opens.rule) && begins(opens, before) {
+            let led = rules.keys[usize::from(opens.key)].lead.is_some();
+            if same && policy.looks_for(opens.rule) && (led || begins(opens, before)) {
                 self.open_start(opens, rules, policy, view, start);
             }
         }
@@ -124,7 +128,10 @@ impl Sweep {
     fn open_start(&mut self, opens: &Start, rules: &Rules, policy: &Policy, view: &View<'_>, start: usize) {
         let key = opens.key;
         let machine = match opens.opens {
-            Opens::Key => Machine::Key(Key { key, matched: 0, body: 0 }),
+            Opens::Key => match &rules.keys[usize::from(key)].lead {
+                Some(lead) => return self.open_led(lead, opens, rules, policy, view, start),
+                None => Machine::Key(Key { key, matched: 0, body: 0, led: 0 }),
+            },
             Opens::Jwt => Machine::Jwt(Jwt::default()),
             Opens::Pem => Machine::Pem(Pem::default()),
             Opens::Url => Machine::Url(Url { key, matched: 0, part: UrlPart::User, units: 0 }),
@@ -141,6 +148,31 @@ impl Sweep {
             candidate.start = None;
         }
         self.start(candidate, rules, policy, view);
+    }
+
+    /// Opens a key at the mark in the middle of it: it begins before.
+    fn open_led(
+        &mut self,
+        lead: &LeadForm,
+        opens: &Start,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+        mark: usize,
+    ) {
+        let floor = self.floor(mark);
+        let (mut start, mut led) = (mark, 0);
+        while usize::from(led) < lead.max
+            && let Some(unit) = view.prev(start)
+            && lead.class[usize::from(unit.byte)]
+            && unit.start >= floor
+        {
+            (start, led) = (unit.start, led + 1);
+        }
+        if usize::from(led) >= lead.min {
+            let machine = Machine::Key(Key { key: opens.key, matched: 0, body: 0, led });
+            self.start(candidate(opens.rule, machine, start, mark), rules, policy, view);
+        }
     }
 
     /// Whether `at` lies inside of an assigned value.

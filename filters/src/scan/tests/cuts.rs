@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 63] = [
+const PARTS: [&str; 71] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -50,6 +50,14 @@ const PARTS: [&str; 63] = [
     "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
     "AKIAZ7Q2MXKPVLW4NDTR",
     "AKIA",
+    "110201543:AAq8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uE",
+    "110201543",
+    ":AA",
+    "Zr28Q~LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9iQtBw",
+    "9f86d081884c7d659a2feaa0c55ad015",
+    "-us21",
+    "q8Zr2LmX0vT5bN.atlasv1.c7KpWd3HsYfJ6gRa1uEo9iQtBw4xMq8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1",
+    "9f86d081884c7d659a2feaa0c55ad0159f86NRAL",
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozj",
     "eyJ",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA1b2c3d4e5f6g7h8\nabcd\n-----END RSA PRIVATE KEY-----",
@@ -137,6 +145,28 @@ proptest! {
 fn masking() -> (Arc<Rules>, Arc<Policy>) {
     static ENGINE: std::sync::OnceLock<(Arc<Rules>, Arc<Policy>)> = std::sync::OnceLock::new();
     ENGINE.get_or_init(|| engine(|_| Action::Mask)).clone()
+}
+
+#[test]
+fn keys_with_their_mark_in_the_middle_are_masked_at_every_cut() {
+    let (rules, _) = masking();
+    // E-mail, which holds a run of its own, is not acted on.
+    let secrets = |rule: &RuleInfo| if &*rule.kind == "secret" { Action::Mask } else { Action::Log };
+    let policy = rules.policy(Direction::Answer, secrets, Switches::default());
+    let logging = (rules.clone(), Arc::new(policy));
+    let text = "bot110201543:AAq8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uE, \u{200b}Zr\u{200b}28Q~LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9iQtBw; \
+                9f86d081884c7d659a2feaa0c55ad015-us21 (q8Zr2LmX0vT5bN.atlasv1.c7KpWd3HsYfJ6gRa1uEo9iQtBw4xMq8Zr2LmX0vT5bNc7\
+                KpWd3HsYfJ6gRa1) 9f86d081884c7d659a2feaa0c55ad0159f86NRAL \
+                q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9iQtBw4xMq8Zr2LmX0vT5bNc7KpWd3HsYf/J6gRa1u+AStLmX0vQ==";
+    let expect = "bot[SECRET_1], \u{200b}[SECRET_2]; [SECRET_3] ([SECRET_4]) [SECRET_5] [SECRET_6]";
+    for engine in [masking(), logging] {
+        for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(stream(&engine, [a, b].into_iter()).0, expect, "cut at {cut}");
+        }
+        assert_eq!(stream(&engine, pieces(text, 1)).0, expect);
+        assert_eq!(whole(&engine, text).0, expect);
+    }
 }
 
 #[test]

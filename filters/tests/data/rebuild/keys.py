@@ -1,6 +1,7 @@
 """Secrets: generated from the providers' published formats, none of them real; and what only looks like one."""
 
 import base64
+import hashlib
 import json
 import random
 import re
@@ -9,6 +10,7 @@ import subprocess
 
 import rstr
 import tomllib
+import yaml
 
 from rows import Text, fill, held_out
 
@@ -53,6 +55,7 @@ NOT_PUBLISHED = {"shrtcut_", "frp_live_", "dnkey-", "scp_", "live_"}
 AROUND = ["{}", "key={}", "export TOKEN={}", "token: {}", "\"apiKey\": \"{}\"", "Authorization: Bearer {}", "curl -H 'X-Api-Key: {}' https://x.io",
           "use {} please", "const key = \"{}\";", "my key is {}.", "<token>{}</token>", "API_KEY='{}'\n", "login with `{}`", "密钥{}已泄露", "- name: KEY\n  value: {}",
           "password {}", "({})", "{},", "key = '{}'  # rotate", "ENV SECRET {}", "--token {}", "{\"k\":\"{}\"}"]
+KINGFISHER = "ee7c0db3ef87575768f817820c24736249ffcdef"
 WORDS = ["sunny", "Dragon", "blue", "Winter", "tiger", "Coffee", "monkey", "Summer", "falcon", "Kitchen", "moon", "Rocket"]
 
 
@@ -200,6 +203,55 @@ def by_gitleaks_formats(rng, gitleaks):
         for value in drawn:
             if value.isprintable() and value.isascii() and len(value) < 600:
                 yield fill(rng.choice(AROUND), value, "secret").row("gitleaks: " + rule["id"], part="held_out" if held_out(rule["id"]) else "seen", set="secret_format")
+
+
+def flat(expression):
+    """An expression without its layout and comments, its flags, and its borders."""
+    out, inside, at = "", False, 0
+    verbose = re.match(r"\(\?[a-z]*x", expression)
+    while at < len(expression):
+        char = expression[at]
+        if char == "\\":
+            out += expression[at : at + 2]
+            at += 2
+            continue
+        inside = (inside or char == "[") and char != "]"
+        if verbose and not inside and char == "#":
+            at = len(expression) if "\n" not in expression[at:] else expression.index("\n", at)
+            continue
+        if not (verbose and not inside and char.isspace()):
+            out += char
+        at += 1
+    return re.sub(r"^\(\?[a-z]+\)", "", out).replace("\\b", "")
+
+
+def opened(rule):
+    """Half of the rules, by hash."""
+    return hashlib.sha256(b"opened " + rule.encode()).digest()[0] % 2 == 0
+
+
+def fresh(seed, kingfisher):
+    """Strings drawn from the expressions of Kingfisher's rules (Apache-2.0) that begin with a literal, when ours were done. After
+    all had been counted once, half of its rules were opened."""
+    rng = random.Random(seed)
+    random.seed(rng.random())
+    git = ["git", "-C", kingfisher]
+    names = subprocess.run([*git, "ls-tree", "-r", "--name-only", KINGFISHER, "data/rules"], check=True, capture_output=True, text=True).stdout
+    for name in sorted(names.split()):
+        text = subprocess.run([*git, "show", f"{KINGFISHER}:{name}"], check=True, capture_output=True, text=True).stdout
+        for rule in (yaml.safe_load(text) or {}).get("rules", []) if name.endswith((".yml", ".yaml")) else []:
+            body = flat(rule.get("pattern", ""))
+            if rule.get("visible") is False or not re.match(r"^\(*(\?:)?[A-Za-z0-9_-]{3,}", body):
+                continue
+            if re.search(r"(?<!\\)\.", re.sub(r"\[[^]]*\]", "", body)):
+                continue  # a dot that stands for anything
+            try:
+                drawn = [rstr.xeger(body) for _ in range(6)]
+            except Exception:
+                continue
+            for value in drawn:
+                if value.isprintable() and value.isascii() and len(value) < 600:
+                    yield fill(rng.choice(AROUND), value, "secret").row("kingfisher: " + rule["id"], part="seen" if opened(rule["id"]) else "held_out", set="secret_format: fresh")
 
 
 def rows(seed, gitleaks):
