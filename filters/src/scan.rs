@@ -26,6 +26,7 @@ mod trigger;
 mod units;
 
 pub use action::{Action, Direction};
+pub(crate) use mask::number_stand_in;
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};

@@ -11,7 +11,7 @@ mod escape;
 mod pending;
 
 use super::core::{Halt, pass};
-use crate::scan::{End, Masker, Scanner, Shape};
+use crate::scan::{End, Masker, Scanner, Shape, number_stand_in};
 use escape::Escape;
 use pending::Pending;
 
@@ -62,7 +62,7 @@ impl Arguments {
     /// `scanner` makes the scanners of strings and of numbers.
     pub(super) fn new(scanner: impl Fn() -> Scanner) -> Arguments {
         Arguments {
-            text: scanner(),
+            text: scanner().shaped(Shape::JsonString),
             number: scanner().shaped(Shape::JsonNumber),
             state: State::Value,
             open: Vec::new(),
@@ -107,6 +107,7 @@ impl Arguments {
             _ => {}
         }
         self.state = State::Value;
+        self.text.set_shape(Shape::JsonString);
         self.open.clear();
         Ok(())
     }
@@ -176,8 +177,13 @@ impl Arguments {
 
     /// From the byte at `space` on the text is not JSON.
     fn give_up(&mut self, space: usize) -> usize {
-        self.state = State::Plain;
+        self.be_plain();
         space
+    }
+
+    fn be_plain(&mut self) {
+        self.state = State::Plain;
+        self.text.set_shape(Shape::Text);
     }
 
     fn enter(&mut self, container: Container, state: State) -> State {
@@ -250,7 +256,7 @@ impl Arguments {
     fn turn_plain(&mut self, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         if self.state != State::Plain {
             self.scan_pending(masker, out)?;
-            self.state = State::Plain;
+            self.be_plain();
             self.pending.turn_verbatim();
         }
         Ok(())
@@ -307,7 +313,7 @@ impl Arguments {
     }
 
     fn token_is_plain(&mut self) {
-        self.state = State::Plain;
+        self.be_plain();
         let token = std::mem::take(&mut self.token);
         self.pending.add_plain(&token);
     }
@@ -317,7 +323,7 @@ impl Arguments {
         let value = token.trim_end();
         if !is_scalar(value) {
             // Cut in its middle: nothing that a number's form could protect.
-            self.state = State::Plain;
+            self.be_plain();
             self.pending.add_plain(&token);
             return self.end_text(end, masker, out);
         }
@@ -333,8 +339,12 @@ impl Arguments {
             let flow = self.number.finish(masker, end, &mut released);
             pass(&self.number, &flow)?;
         }
-        // A stand-in inside a number (`1` + `0` + `.5`) need not be one: the whole number goes.
-        out.push_str(if released == value { value } else { "0" });
+        if released == value {
+            out.push_str(value);
+        } else {
+            // A stand-in inside a number (`1` + `9000001` + `.5`) need not be one: the whole number goes.
+            out.push_str(&number_stand_in(value, released.trim_start_matches('-')));
+        }
         out.push_str(&token[value.len()..]);
         Ok(())
     }

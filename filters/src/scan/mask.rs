@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
+pub(super) mod shape;
+
 use super::pseudonym::{Room, StandIns};
 use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
 /// What the replaced value was written as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Shape {
-    /// Text, or the inside of a JSON string.
     #[default]
     Text,
-    /// A JSON number: what stands in its place is one too.
+    /// The inside of a JSON string that a program reads: what stands in a value's place keeps its type and shape.
+    JsonString,
+    /// A JSON number: what stands in its place is one too, of as many digits.
     JsonNumber,
 }
 
@@ -98,34 +101,46 @@ impl Masker {
 
     /// What is written in the place of `value`, the text of `found.span`: the same for the same value. Past 65,536 different
     /// values, `[EMAIL]` without a number or tag.
+    ///
+    /// Pseudonyms are made in requests, where the whole value is known: two keys that begin alike have two, whichever comes
+    /// first. In an answer new values are masked.
     pub fn stand_in(&mut self, found: &Found, value: &str, shape: Shape) -> String {
-        if shape == Shape::JsonNumber {
-            return "0".to_owned();
-        }
-        let canonical = canonical(found, value);
-        if let (Action::Pseudonymise, Some(key)) = (found.action, &self.key) {
-            let made = Arc::make_mut(&mut self.stand_ins).make(
-                key,
-                &self.look_alikes,
-                &found.kind,
-                &canonical,
-                value,
-            );
+        let pseudonym = found.action == Action::Pseudonymise && found.direction == Direction::Request;
+        if let (true, true, Some(key)) = (pseudonym, shape != Shape::JsonNumber, &self.key) {
+            let stand_ins = Arc::make_mut(&mut self.stand_ins);
+            let exact = is_exact(found, value);
+            let made = stand_ins.make(key, &self.look_alikes, &found.kind, value, exact);
             return made.unwrap_or_else(|| format!("[{}]", found.kind.to_uppercase()));
         }
-        let (values, key) = (self.numbers.len(), (found.kind.clone(), canonical));
-        let number = match self.numbers.entry(key) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(_) if values >= self.room.values => {
-                return format!("[{}]", found.kind.to_uppercase());
+        let number = self.number(found, value);
+        match (shape, number) {
+            (Shape::Text, Some(number)) => format!("[{}_{number}]", found.kind.to_uppercase()),
+            (Shape::Text, None) => format!("[{}]", found.kind.to_uppercase()),
+            (Shape::JsonString, _) => {
+                shape::string(&found.kind, value, found.identity, number.unwrap_or_default())
             }
+            (Shape::JsonNumber, _) => shape::number(value, number.unwrap_or_default()),
+        }
+    }
+
+    /// The same in the place of the JSON number `literal`, which `value` was found in.
+    pub(super) fn number_stand_in(&mut self, found: &Found, value: &str, literal: &str) -> String {
+        let number = self.number(found, value);
+        shape::number(literal, number.unwrap_or_default())
+    }
+
+    /// Values of a kind are numbered in order of appearance.
+    fn number(&mut self, found: &Found, value: &str) -> Option<u32> {
+        let (values, key) = (self.numbers.len(), (found.kind.clone(), canonical(found, value)));
+        match self.numbers.entry(key) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(_) if values >= self.room.values => None,
             Entry::Vacant(new) => {
                 let last = self.per_kind.entry(found.kind.clone()).or_insert(0);
                 *last += 1;
-                *new.insert(*last)
+                Some(*new.insert(*last))
             }
-        };
-        format!("[{}_{number}]", found.kind.to_uppercase())
+        }
     }
 
     /// While quiet, nothing is counted: for texts that were counted already and are given again (a delta, then the whole).
@@ -188,6 +203,16 @@ impl Masker {
 /// whatever follows a committed key's prefix are left out.
 fn canonical(found: &Found, value: &str) -> String {
     fold(value.get(..found.identity).unwrap_or(value))
+}
+
+/// What stands for the JSON number `literal`, of which a scanner has released `masked`.
+pub(crate) fn number_stand_in(literal: &str, masked: &str) -> String {
+    shape::number(literal, shape::counted(masked).unwrap_or_default())
+}
+
+/// Whether every letter of a value counts, its case included: keys that differ in it are two.
+fn is_exact(found: &Found, value: &str) -> bool {
+    &*found.kind == "secret" || found.identity < value.len()
 }
 
 pub(super) fn fold(value: &str) -> String {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroize;
 
 use super::mask::fold;
@@ -158,8 +159,8 @@ impl StandIns {
         key: &PseudonymKey,
         look_alikes: &[LookAlike],
         kind: &str,
-        canonical: &str,
         value: &str,
+        exact: bool,
     ) -> Option<String> {
         if self.shown.len() >= self.room.values || self.written.len() >= self.room.written() {
             return self.shown.get(value).cloned();
@@ -168,17 +169,19 @@ impl StandIns {
         let room = self.written.len() < self.room.look_alikes()
             || self.shown.get(value).is_some_and(|shown| !shown.starts_with('['));
         let look_alike = LookAlike::of(kind).filter(|like| room && look_alikes.contains(like));
+        let canonical = |value: &str| if exact { visible(value) } else { fold(value) };
+        let own = canonical(value);
         // Another value of this request with the same stand-in takes the next: none collide within a request. Look-alikes can
         // run out, stand-ins with a tag cannot.
         for attempt in 0..u16::MAX {
-            let mac = mac(&key.0, &[kind.as_bytes(), canonical.as_bytes(), &attempt.to_be_bytes()]);
+            let mac = mac(&key.0, &[kind.as_bytes(), own.as_bytes(), &attempt.to_be_bytes()]);
             let look_alike = look_alike.filter(|_| attempt < TRIES);
             let (shown, forms) = match look_alike {
                 Some(LookAlike::CreditCard) => card(bits(&mac), value),
                 Some(LookAlike::Phone) => phone(bits(&mac), value),
                 None => tagged(&mac, kind),
             };
-            if self.known(&forms[0]).is_some_and(|known| fold(known) != fold(value)) {
+            if self.known(&forms[0]).is_some_and(|known| canonical(known) != own) {
                 continue;
             }
             let original: Arc<str> = value.into();
@@ -226,6 +229,13 @@ impl StandIns {
     fn known(&self, form: &str) -> Option<&str> {
         self.written.get(form).map(|entry| &*entry.original)
     }
+}
+
+/// A value letter by letter, without what prints nothing: the spelling of a key is the key.
+fn visible(value: &str) -> String {
+    let prints =
+        |c: &char| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    value.nfkc().filter(prints).collect()
 }
 
 /// With brackets, and without: a model may drop them.
@@ -305,12 +315,12 @@ mod tests {
     #[test]
     fn tags_have_fifty_bits_and_the_published_form() {
         let mut stand_ins = StandIns::default();
-        let mail = stand_ins.make(&key(), &[], "email", "a@b.com", "a@b.com").expect("has room");
+        let mail = stand_ins.make(&key(), &[], "email", "a@b.com", false).expect("has room");
         let tag =
             mail.strip_prefix("u-").and_then(|rest| rest.strip_suffix("@pseudonym.invalid")).expect("form");
         assert_eq!(tag.len(), 10);
         assert!(tag.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)), "{tag}");
-        let phone = stand_ins.make(&key(), &[], "phone", "2125550123", "212-555-0123").expect("has room");
+        let phone = stand_ins.make(&key(), &[], "phone", "212-555-0123", false).expect("has room");
         assert!(phone.starts_with("[PHONE-") && phone.ends_with(']') && phone.len() == 18, "{phone}");
         // RFC 4648 section 10 over the first five bytes of "foobar".
         let mut bytes = [0; 32];
@@ -324,20 +334,19 @@ mod tests {
         for n in 0..200 {
             let value = format!("41111111{n:08}");
             let card = stand_ins
-                .make(&key(), &[LookAlike::CreditCard], "credit_card", &value, &value)
+                .make(&key(), &[LookAlike::CreditCard], "credit_card", &value, false)
                 .expect("has room");
             assert!(card.starts_with("400000") && card.len() == 16, "{card}");
             assert!(super::super::check::luhn(card.as_bytes()), "{card}");
             let value = format!("(415) 222-{n:04}");
-            let phone = stand_ins
-                .make(&key(), &[LookAlike::Phone], "phone", &fold(&value), &value)
-                .expect("has room");
+            let phone =
+                stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, false).expect("has room");
             let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
             assert!(phone.starts_with('(') && super::super::check::plan::nanp(digits.as_bytes()), "{phone}");
             assert_eq!(&digits[3..8], "55501", "{phone}");
         }
         let spaced = stand_ins
-            .make(&key(), &[LookAlike::CreditCard], "credit_card", "x", "4111 1111 1111 1111")
+            .make(&key(), &[LookAlike::CreditCard], "credit_card", "4111 1111 1111 1111", false)
             .expect("has room");
         assert_eq!(spaced.matches(' ').count(), 3, "{spaced}");
     }
@@ -350,10 +359,10 @@ mod tests {
         for n in 0..3_000 {
             let value = format!("{}", 4_152_220_000_u64 + n);
             let phone =
-                stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value).expect("has room");
+                stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, false).expect("has room");
             assert!(!phone.starts_with('['), "{phone} is no look-alike");
             assert!(seen.insert(phone.clone()), "{phone} twice");
-            let again = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, &value);
+            let again = stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, false);
             assert_eq!(again, Some(phone));
         }
     }
@@ -365,7 +374,7 @@ mod tests {
             let room = Room { values: 1_000 };
             let mut stand_ins = StandIns::with_room(room);
             let value = |n: usize| format!("{}", 4_152_220_000_u64 + n as u64);
-            let mut make = |n: usize| stand_ins.make(&key(), like.as_slice(), kind, &value(n), &value(n));
+            let mut make = |n: usize| stand_ins.make(&key(), like.as_slice(), kind, &value(n), false);
             let first = make(0).expect("has room");
             let last = (1..room.values).map(&mut make).last().expect("many").expect("has room");
             assert_eq!((make(room.values), make(room.values + 1)), (None, None));
@@ -378,9 +387,8 @@ mod tests {
     #[test]
     fn what_was_restored_can_be_hidden_again() {
         let mut stand_ins = StandIns::default();
-        let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", "al@corp.com").expect("has room");
-        let other =
-            stand_ins.make(&key(), &[], "email", "al@corp.com.au", "al@corp.com.au").expect("has room");
+        let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", false).expect("has room");
+        let other = stand_ins.make(&key(), &[], "email", "al@corp.com.au", false).expect("has room");
         let table = [
             ("To al@corp.com, al@corp.com.au!", format!("To {mail}, {other}!")),
             ("Nothing here", "Nothing here".to_owned()),

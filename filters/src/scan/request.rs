@@ -1,8 +1,8 @@
 //! Screening a request: every text of a [`Call`] is scanned decoded, and what policy changes becomes splices of the body.
 //!
 //! Escapes cannot hide a value, since decoded text is scanned; and they survive, since only the found value's own bytes are
-//! replaced, in the spelling its place needs: in a string, in a string that holds JSON, or in JSON. A number that is masked
-//! becomes `0` and stays a number.
+//! replaced, in the spelling its place needs: in a string, in a string that holds JSON, or in JSON. In JSON a
+//! mask keeps type and shape: a number stays a number.
 //!
 //! A block looks at what is new: the last user message and the tool results after it. In anything earlier the same value is
 //! masked, so that one mistake, sent again as history, does not end a conversation for good.
@@ -67,6 +67,8 @@ enum Fate {
 struct Cut {
     span: Range<usize>,
     shape: Shape,
+    /// The number that stands there.
+    number: Option<String>,
     /// It lies in JSON inside that text: the stand-in is escaped for it.
     nested: bool,
 }
@@ -158,8 +160,9 @@ impl Screening<'_> {
         if !found.is_empty() {
             let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
             let cuts = nested.unwrap_or_else(|| {
-                let plain =
-                    |found: &Found| vec![Cut { span: found.span.clone(), shape: Shape::Text, nested: false }];
+                let plain = |found: &Found| {
+                    vec![Cut { span: found.span.clone(), shape: Shape::Text, number: None, nested: false }]
+                };
                 found.iter().map(plain).collect()
             });
             let map = text.escaped.then(|| OffsetMap::new(literal));
@@ -253,10 +256,11 @@ impl Screening<'_> {
         self.masker.note(&place.location, found, value);
         let mut shown = None;
         for cut in cuts {
-            let stand_in = match (fate, cut.shape) {
-                (Fate::Passes, Shape::Text) => format!("[{}]", found.kind.to_uppercase()),
-                (Fate::Passes, Shape::JsonNumber) => "0".to_owned(),
-                (Fate::Replaced | Fate::Refused, shape) => self.masker.stand_in(found, value, shape),
+            let stand_in = match (fate, &cut.number) {
+                (Fate::Passes, None) => format!("[{}]", found.kind.to_uppercase()),
+                (Fate::Passes, Some(_)) => "0".to_owned(),
+                (_, None) => self.masker.stand_in(found, value, cut.shape),
+                (_, Some(literal)) => self.masker.number_stand_in(found, value, literal),
             };
             let span = place.of(cut.span.start)..place.of(cut.span.end);
             let layers = usize::from(cut.nested) + usize::from(text.form != Form::Json);

@@ -124,6 +124,11 @@ impl Scanner {
         self
     }
 
+    /// What comes next is written as something else.
+    pub(crate) fn set_shape(&mut self, shape: Shape) {
+        self.shape = shape;
+    }
+
     /// Leaves stand-ins as they are: for texts that nothing may change. They are no findings there either.
     #[must_use]
     pub fn keeping_stand_ins(mut self) -> Scanner {

@@ -9,6 +9,7 @@ mod cuts;
 mod holds;
 mod precision;
 mod pseudonyms;
+mod shapes;
 
 /// The built-in rules, compiled once for all tests: unoptimised that takes longer than most of them.
 pub(crate) static BUILTIN: LazyLock<Arc<Rules>> =

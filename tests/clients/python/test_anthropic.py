@@ -110,4 +110,4 @@ def test_tool_input_is_masked(fake):
     with client(FAKE).messages.stream(model=model, max_tokens=50, messages=HELLO) as stream:
         raw = "".join(json.dumps(event.to_dict(), default=str) for event in stream)
         use = stream.get_final_message().content[0]
-    assert use.input == {"to": "[EMAIL_1]"} and not leaks(raw)
+    assert use.input == {"to": "email-1@masked.invalid"} and not leaks(raw)

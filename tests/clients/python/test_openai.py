@@ -300,5 +300,5 @@ def test_tool_arguments_are_masked(fake):
     api, transport = recording(FAKE)
     with api.chat.completions.stream(model=model, messages=HELLO) as stream:
         call = stream.get_final_completion().choices[0].message.tool_calls[0]
-    assert json.loads(call.function.arguments) == {"to": "[EMAIL_1]", "n": 1}
+    assert json.loads(call.function.arguments) == {"to": "email-1@masked.invalid", "n": 1}
     assert not leaks(bytes(transport.raw))

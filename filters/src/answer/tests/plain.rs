@@ -54,7 +54,7 @@ fn values_are_masked_in_every_field() {
     let arguments: Value =
         serde_json::from_str(message["tool_calls"][0]["function"]["arguments"].as_str().expect("text"))
             .expect("JSON");
-    assert_eq!(arguments, json!({"to": "[EMAIL_1]", "n": 0}));
+    assert_eq!(arguments, json!({"to": "email-1@masked.invalid", "n": 9_000_000_000_000_001_u64}));
     assert!(parse(&got)["choices"][0]["logprobs"].is_null());
     assert!(got.kept.contains("To [EMAIL_1]!"));
 }
@@ -111,7 +111,10 @@ fn anthropic_messages() {
     let content = &parse(&got)["content"];
     assert_eq!(content[0], json!({"type": "thinking", "thinking": "hm", "signature": "EqQB"}));
     assert_eq!(content[1]["text"], "To [EMAIL_1]");
-    assert_eq!(content[2]["input"], json!({"to": "To [EMAIL_1]", "n": 0}));
+    assert_eq!(
+        content[2]["input"],
+        json!({"to": "To email-1@masked.invalid", "n": 9_000_000_000_000_001_u64})
+    );
     assert_eq!(got.usage.map(|usage| usage.input), Some(40));
 
     let got = run(&blocking(Api::Messages), Form::Plain, &messages("hm", &format!("To {MAIL}")));
@@ -155,7 +158,7 @@ fn responses() {
         (&output[1]["content"][0]["text"], &output[1]["content"][0]["logprobs"]),
         (&json!("To [EMAIL_1]"), &json!([]))
     );
-    assert_eq!(output[2]["arguments"], json!({"a": "To [EMAIL_1]"}).to_string());
+    assert_eq!(output[2]["arguments"], json!({"a": "To email-1@masked.invalid"}).to_string());
     assert_eq!(got.reason.as_deref(), Some("completed"));
 
     let got = run(&blocking(Api::Responses), Form::Plain, &response(&format!("To {MAIL}")));

@@ -143,7 +143,7 @@ fn one_text_is_masked_alike_wherever_it_stands() {
         assert_eq!(joined(&got, "response.reasoning_summary_text"), masked);
         assert_eq!(find(&got, "response.output_text.done")["text"], masked);
         assert_eq!(find(&got, "response.content_part.done")["part"]["text"], masked);
-        let arguments = json!({"to": masked, "n": 1}).to_string();
+        let arguments = json!({"to": "Write to email-1@masked.invalid, please", "n": 1}).to_string();
         assert_eq!(joined(&got, "response.function_call_arguments"), arguments);
         assert_eq!(find(&got, "response.function_call_arguments.done")["arguments"], json!(arguments));
         let output = &find(&got, "response.completed")["response"]["output"];

@@ -13,7 +13,7 @@ fn content() -> String {
 }
 
 fn want() -> Value {
-    json!({"to": "[EMAIL_1]", "card": 0, "note": "\u{e9} \"[EMAIL_1]\""})
+    json!({"to": "email-1@masked.invalid", "card": 9_000_000_000_000_001_u64, "note": "\u{e9} \"email-1@masked.invalid\""})
 }
 
 #[test]

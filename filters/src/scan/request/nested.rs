@@ -61,11 +61,21 @@ pub(super) fn places(text: &str, found: &[Found], role: Role) -> Option<Vec<Vec<
                     let offset = offset.clamp(flat.start, flat.end) - flat.start;
                     span.start + map.as_mut().map_or(offset, |map| map.raw(offset))
                 };
-                Cut { span: place(found.span.start)..place(found.span.end), shape: Shape::Text, nested: true }
+                Cut {
+                    span: place(found.span.start)..place(found.span.end),
+                    shape: Shape::JsonString,
+                    number: None,
+                    nested: true,
+                }
             } else if role == Role::Schema {
                 continue;
             } else {
-                Cut { span: span.clone(), shape: Shape::JsonNumber, nested: false }
+                Cut {
+                    span: span.clone(),
+                    shape: Shape::JsonNumber,
+                    number: text.get(span.clone()).map(str::to_owned),
+                    nested: false,
+                }
             };
             pieces.push(Piece { cut, key });
         }

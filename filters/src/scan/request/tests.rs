@@ -143,10 +143,19 @@ fn only_the_value_changes() {
 fn tool_arguments_stay_json() {
     let bench = bench(MASK);
     let table = [
-        (r#"{"to":"alice@corp.com"}"#, r#"{"to":"[EMAIL_1]"}"#),
-        (r#"{"to":"a\n\u0061lice\u0040corp.com\n\"","n":1.0}"#, r#"{"to":"a\n[EMAIL_1]\n\"","n":1.0}"#),
-        (r#"{"alice@corp.com":{"\u0062ob@corp.com":[]}}"#, r#"{"[EMAIL_1]":{"[EMAIL_2]":[]}}"#),
-        (r#"{"card":4111111111111111,"l":[4111111111111111 , 2]}"#, r#"{"card":0,"l":[0 , 2]}"#),
+        (r#"{"to":"alice@corp.com"}"#, r#"{"to":"email-1@masked.invalid"}"#),
+        (
+            r#"{"to":"a\n\u0061lice\u0040corp.com\n\"","n":1.0}"#,
+            r#"{"to":"a\nemail-1@masked.invalid\n\"","n":1.0}"#,
+        ),
+        (
+            r#"{"alice@corp.com":{"\u0062ob@corp.com":[]}}"#,
+            r#"{"email-1@masked.invalid":{"email-2@masked.invalid":[]}}"#,
+        ),
+        (
+            r#"{"card":4111111111111111,"l":[4111111111111111 , 2]}"#,
+            r#"{"card":9000000000000001,"l":[9000000000000001 , 2]}"#,
+        ),
         // JSON that is none is text.
         (r#"{"to":"alice@corp.com"#, r#"{"to":"[EMAIL_1]"#),
         (r#"to alice@corp.com"#, r#"to [EMAIL_1]"#),
@@ -188,7 +197,7 @@ fn schemas_keep_their_bounds() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema",
         "maximum":4111111111111111,"description":"ask alice@corp.com"}}"#;
     let outcome = bench(MASK).screen(Api::Chat, body);
-    assert_eq!(outcome.body, body.replace("alice@corp.com", "[EMAIL_1]"));
+    assert_eq!(outcome.body, body.replace("alice@corp.com", "email-1@masked.invalid"));
     assert_eq!(outcome.findings.len(), 1);
 }
 
@@ -368,7 +377,7 @@ proptest! {
         let inner = out["messages"][0]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
         prop_assert!(inner.starts_with("{\"k\":[1.50,"), "numbers keep their spelling");
         let inner: serde_json::Value = serde_json::from_str(inner).expect("valid JSON inside");
-        prop_assert_eq!(&inner["k"][1], &expected);
+        prop_assert_eq!(&inner["k"][1], &expected.replace("[EMAIL_1]", "email-1@masked.invalid"));
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Sweep;
 use crate::scan::Policy;
 use crate::scan::machine::{Rest, Swallowed};
+use crate::scan::mask::shape::is_stand_in;
 use crate::scan::rules::{Found, RuleId, Rules};
 use crate::scan::units::View;
 
@@ -212,6 +213,9 @@ impl Sweep {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) -> bool {
+        if is_stand_in(view.raw(d.start, d.end)) {
+            return true;
+        }
         sink.demand(d.rule, d.start..d.end);
         if d.end <= self.acting.end {
             return true;
@@ -235,6 +239,9 @@ impl Sweep {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) {
+        if is_stand_in(view.raw(d.start, d.end)) {
+            return;
+        }
         sink.demand(d.rule, d.start..d.end);
         let overlaps = self.acted.iter().any(|(start, end)| d.start < *end && *start < d.end);
         if d.start < self.observing.end || overlaps {

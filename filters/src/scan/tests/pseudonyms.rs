@@ -181,3 +181,51 @@ fn stand_ins_can_be_kept() {
     assert_eq!(out, format!("to {sent} now"));
     assert!(masker.findings().is_empty());
 }
+
+/// Two keys that begin alike have two stand-ins, whichever comes first, in whichever request; and each comes back as it was.
+#[test]
+fn keys_that_begin_alike_are_told_apart_in_any_order() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let start = "sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0";
+    let pem = |end: &str| {
+        format!(
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n{end}\n-----END PRIVATE KEY-----"
+        )
+    };
+    let jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmN";
+    let alike = [
+        [format!("{start}JkSbTe3UiXo"), format!("{start}jkSbTe3UiXo"), format!("{start}9")],
+        [pem("Zm9vYmFy"), pem("Zm9vYmFz"), pem("zm9vYmFy")],
+        [format!("{jwt}A"), format!("{jwt}B"), format!("{jwt}AA")],
+    ];
+    for values in alike {
+        let of = |text: &str| asked(&rules, text).1;
+        let alone: Vec<String> = values.iter().map(|value| of(value)).collect();
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 1, 0]] {
+            let text = order.map(|i| values[i].as_str()).join(" , ");
+            let (mut masker, sent) = asked(&rules, &text);
+            assert_eq!(sent, order.map(|i| alone[i].as_str()).join(" , "));
+            for cut in 0..=sent.len() {
+                let mut scanner = Scanner::new(&rules, &policy);
+                let mut out = String::new();
+                scanner.push(&sent[..cut], &mut masker, &mut out);
+                scanner.push(&sent[cut..], &mut masker, &mut out);
+                scanner.finish(&mut masker, End::Whole, &mut out);
+                assert_eq!(out, text, "cut at {cut}");
+            }
+        }
+    }
+}
+
+/// A stand-in of a value that nobody sent would have nobody to go back to, and of a key that goes on only the beginning is known.
+#[test]
+fn in_an_answer_new_values_are_masked() {
+    let (rules, _) = engine(|_| Action::Mask);
+    let policy = Arc::new(rules.policy(Direction::Answer, |_| Action::Pseudonymise, Switches::default()));
+    let mut masker = Masker::new().with_pseudonyms(PseudonymKey::derive(b"secret", "acme"));
+    let answer = "alice@corp.com has sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo";
+    for size in [1, 7, 4096] {
+        assert_eq!(answered(&rules, &policy, &mut masker, answer, size), "[EMAIL_1] has [SECRET_1]");
+    }
+    assert!(!masker.restores());
+}
