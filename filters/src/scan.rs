@@ -30,7 +30,7 @@ pub(crate) use mask::number_stand_in;
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};
-pub use pseudonym::{LookAlike, PseudonymKey};
+pub use pseudonym::{LookAlike, PseudonymKey, max_restored};
 pub use rules::{Found, RuleError, RuleId, RuleInfo, Rules};
 pub use spec::{Body, Detector, Examples, Lead, RuleSpec, Severity, Validator};
 pub use stream::{End, Flow, Scanner};

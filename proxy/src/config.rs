@@ -393,6 +393,8 @@ pub struct Guardrails {
     pub overrides: Vec<GuardrailOverride>,
     /// Rule files besides the built-in ones.
     pub rules: Vec<tollgate_filters::scan::RuleSpec>,
+    /// Files of signals of prompt injections besides the built-in ones.
+    pub injection_signals: Vec<tollgate_filters::scan::injection::InjectionSpec>,
     /// `check` refuses rules that may hold more. Default 320.
     pub max_hold_bytes: usize,
     /// Show the found values in error details. Default false.

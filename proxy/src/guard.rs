@@ -9,7 +9,8 @@ use tollgate_filters::identity::Caller;
 use tollgate_filters::scan::injection;
 use tollgate_filters::scan::request::{self, Identifiers};
 use tollgate_filters::scan::{
-    Action, Direction, Masker, Policy, PseudonymKey, RuleError, RuleInfo, RuleSpec, Rules, Treatment,
+    Action, Direction, Masker, Policy, Profile, PseudonymKey, RuleError, RuleInfo, RuleSpec, Rules, Switches,
+    Treatment,
 };
 use tollgate_filters::verdict::{Code, Rejection};
 
@@ -42,6 +43,78 @@ pub(crate) struct Guard {
     resolved: RwLock<HashMap<Vec<u16>, Policies>>,
 }
 
+/// A caller, as far as it is known, and what is asked: by what overrides are chosen. What is not known matches no entry that
+/// names it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Whom<'a> {
+    pub organization: Option<&'a str>,
+    pub application: Option<&'a str>,
+    pub user: Option<&'a str>,
+    /// Id of an API key.
+    pub key: Option<&'a str>,
+    pub model: Option<&'a str>,
+    pub team: Option<&'a str>,
+}
+
+impl Whom<'_> {
+    fn matches(&self, selector: &Selector) -> bool {
+        let is = |wanted: &Option<Arc<str>>, has: Option<&str>| match wanted {
+            None => true,
+            Some(wanted) => has == Some(&**wanted),
+        };
+        is(&selector.organization, self.organization)
+            && is(&selector.application, self.application)
+            && is(&selector.user, self.user)
+            && is(&selector.key, self.key)
+            && is(&selector.model, self.model)
+            && is(&selector.team, self.team)
+    }
+}
+
+/// A profile with the overrides that hold for somebody, the narrowest last.
+#[derive(Debug)]
+pub struct Applied<'a> {
+    profile: &'a Profile,
+    overrides: Vec<&'a GuardrailOverride>,
+}
+
+impl<'a> Applied<'a> {
+    /// Of `entries`, in the order of the file, those that hold for `whom`.
+    pub fn to(profile: &'a Profile, entries: &'a [GuardrailOverride], whom: &Whom<'_>) -> Applied<'a> {
+        let mut overrides: Vec<_> = entries.iter().filter(|entry| whom.matches(&entry.only)).collect();
+        // Stable: of two equally narrow overrides the later one in the file wins.
+        overrides.sort_by_key(|entry| narrowness(&entry.only));
+        Applied { profile, overrides }
+    }
+
+    /// What is done about a rule.
+    pub fn treatment(&self, rule: &RuleInfo, direction: Direction) -> Treatment {
+        let applies = |entry: &&&GuardrailOverride| {
+            entry.kind.as_deref().is_none_or(|kind| kind == &*rule.kind)
+                && entry.rule.as_deref().is_none_or(|id| id == &*rule.id)
+                && entry.direction.is_none_or(|wanted| wanted == direction)
+        };
+        let widest = self.profile.treatment(rule, direction);
+        self.overrides
+            .iter()
+            .filter(applies)
+            .fold(widest, |wider, entry| wider.narrowed(entry.action.as_ref(), entry.require.as_ref()))
+    }
+
+    /// The rest of the profile.
+    pub fn switches(&self) -> Switches {
+        // Scored by text, not found by a rule: an override names its kind.
+        let injection = self.overrides.iter().rev().find(|entry| {
+            entry.kind.as_deref() == Some(injection::KIND) && entry.direction != Some(Direction::Answer)
+        });
+        let mut switches = self.profile.switches();
+        if let Some(treatment) = injection.and_then(|entry| entry.action.as_ref()) {
+            switches.injection = switches.injection.with_action(treatment.action());
+        }
+        switches
+    }
+}
+
 /// What a guardrail override is matched against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
@@ -53,16 +126,15 @@ pub(crate) struct Subject<'a> {
 impl Subject<'_> {
     /// Whether every field that the selector names is this subject's.
     pub(crate) fn matches(&self, selector: &Selector) -> bool {
-        let is = |wanted: &Option<Arc<str>>, has: Option<&str>| match wanted {
-            None => true,
-            Some(wanted) => has == Some(&**wanted),
+        let whom = Whom {
+            organization: Some(&self.caller.organization),
+            application: Some(&self.caller.application),
+            user: self.caller.user.as_deref(),
+            key: self.caller.key_id.as_deref(),
+            model: Some(self.model),
+            team: self.team,
         };
-        is(&selector.organization, Some(&self.caller.organization))
-            && is(&selector.application, Some(&self.caller.application))
-            && is(&selector.user, self.caller.user.as_deref())
-            && is(&selector.key, self.caller.key_id.as_deref())
-            && is(&selector.model, Some(self.model))
-            && is(&selector.team, self.team)
+        whom.matches(selector)
     }
 }
 
@@ -81,7 +153,7 @@ impl Guard {
     pub(crate) fn build(config: &Guardrails) -> Result<Guard, Vec<RuleError>> {
         let mut specs = Rules::builtin_specs();
         specs.extend(config.rules.iter().cloned());
-        let rules = Arc::new(Rules::compile(&specs)?);
+        let rules = Arc::new(Rules::compile_with(&specs, &config.injection_signals)?);
         let mut config = config.clone();
         // Stable: of two equally narrow overrides the later one in the file wins.
         config.overrides.sort_by_key(|entry| narrowness(&entry.only));
@@ -187,35 +259,16 @@ impl Guard {
 
 fn version(specs: &[RuleSpec], config: &Guardrails) -> String {
     // Debug forms are enough: they change when the values do, and nothing outside compares them.
-    let text = format!("{specs:?}{:?}{:?}", config.profile, config.overrides);
+    let text = format!("{specs:?}{:?}{:?}{:?}", config.injection_signals, config.profile, config.overrides);
     blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect()
 }
 
 fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
-    let overrides: Vec<&GuardrailOverride> =
-        matching.iter().map(|index| &config.overrides[usize::from(*index)]).collect();
-    let treatment = |rule: &RuleInfo, direction: Direction| -> Treatment {
-        let applies = |entry: &&&GuardrailOverride| {
-            entry.kind.as_deref().is_none_or(|kind| kind == &*rule.kind)
-                && entry.rule.as_deref().is_none_or(|id| id == &*rule.id)
-                && entry.direction.is_none_or(|wanted| wanted == direction)
-        };
-        let widest = config.profile.treatment(rule, direction);
-        overrides
-            .iter()
-            .filter(applies)
-            .fold(widest, |wider, entry| wider.narrowed(entry.action.as_ref(), entry.require.as_ref()))
-    };
-    // Scored by text, not found by a rule: an override names its kind.
-    let injection = overrides.iter().rev().find(|entry| {
-        entry.kind.as_deref() == Some(injection::KIND) && entry.direction != Some(Direction::Answer)
-    });
+    // They are in order of narrowness.
+    let overrides = matching.iter().map(|index| &config.overrides[usize::from(*index)]).collect();
+    let applied = Applied { profile: &config.profile, overrides };
     let policy = |direction: Direction| {
-        let mut switches = config.profile.switches();
-        if let Some(treatment) = injection.and_then(|entry| entry.action.as_ref()) {
-            switches.injection = switches.injection.with_action(treatment.action());
-        }
-        Arc::new(rules.policy_by(direction, |rule| treatment(rule, direction), switches))
+        Arc::new(rules.policy_by(direction, |rule| applied.treatment(rule, direction), applied.switches()))
     };
     let answer = policy(Direction::Answer);
     let lets_through = |action| matches!(action, Action::Log | Action::Shadow | Action::Pseudonymise);
@@ -225,8 +278,6 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_filters::scan::Profile;
-
     use super::*;
     use crate::config::GuardFailed;
 
@@ -235,6 +286,7 @@ mod tests {
             profile: Profile::builtin(profile).expect("built in"),
             overrides: Vec::new(),
             rules: Vec::new(),
+            injection_signals: Vec::new(),
             max_hold_bytes: 320,
             show_values: false,
             pseudonym_key: None,

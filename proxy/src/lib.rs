@@ -17,5 +17,6 @@ pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 
+pub use guard::{Applied, Whom};
 pub use load::{Lifecycle, Load};
 pub use offered::Offered;

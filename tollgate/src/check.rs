@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use tollgate_filters::scan::Rules;
+use tollgate_filters::scan::{Rules, max_restored};
 
 use crate::cli;
 use crate::config::{self, Loaded, Report};
@@ -41,6 +41,17 @@ fn print_holds(loaded: &Loaded) {
         builtin.len(),
         guardrails.max_hold_bytes
     );
+    if guardrails.pseudonym_key.is_some() {
+        let kinds = rules.infos().map(|(_, rule)| &*rule.kind);
+        println!(
+            "guardrails: pseudonyms in an answer hold back at most {} raw bytes beside that",
+            max_restored(kinds, &guardrails.look_alike)
+        );
+    }
+    let signals: usize = guardrails.injection_signals.iter().map(|spec| spec.signals.len()).sum();
+    if signals > 0 {
+        println!("guardrails: {signals} signals of prompt injections of your own do what their examples say");
+    }
     for rule in own {
         println!("guardrails: rule {} ({}) holds back at most {} bytes", rule.id, rule.kind, rule.max_hold);
     }

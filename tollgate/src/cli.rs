@@ -41,7 +41,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Try the guardrail rules on your own texts
-    Scan(ScanArgs),
+    Scan(Box<ScanArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -177,7 +177,7 @@ pub(crate) struct ScanArgs {
     /// Files with texts; standard input without them
     #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Take rules and profile from a configuration file
+    /// Take rules, profile and overrides from a configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Built-in profile, or a profile file; without it that of the configuration file, else `strict`
@@ -189,6 +189,30 @@ pub(crate) struct ScanArgs {
     /// Which of the profile's directions
     #[arg(long, value_enum, default_value_t = ScanDirection::Request)]
     pub(crate) direction: ScanDirection,
+    /// Overrides of the configuration file for this organisation; those for everyone hold without any of these
+    #[arg(long, visible_alias = "organization", requires = "config", value_name = "ID")]
+    pub(crate) org: Option<String>,
+    /// Overrides for this application
+    #[arg(long, visible_alias = "application", requires = "config", value_name = "ID")]
+    pub(crate) app: Option<String>,
+    /// Overrides for this user
+    #[arg(long, requires = "config", value_name = "ID")]
+    pub(crate) user: Option<String>,
+    /// Overrides for this API key, by its id
+    #[arg(long, requires = "config", value_name = "ID")]
+    pub(crate) key: Option<String>,
+    /// Overrides for this model
+    #[arg(long, requires = "config", value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Overrides for this team's route
+    #[arg(long, visible_alias = "route", requires = "config", value_name = "ID")]
+    pub(crate) team: Option<String>,
+    /// Files with signals of prompt injections besides the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signals: Vec<PathBuf>,
+    /// Score prompt injections as in tool results and documents, not as in a user's text
+    #[arg(long)]
+    pub(crate) tool_result: bool,
     /// Every input line is a JSON object with a `text` and maybe an `id`, every output line one with the findings
     #[arg(long)]
     pub(crate) jsonl: bool,

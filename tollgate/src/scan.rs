@@ -3,6 +3,7 @@
 //! Plain input is read in pieces and goes through the scanner of streams, so its size does not matter; JSONL is read line by
 //! line. Exit codes: 0 nothing was found, 1 something was, 64 and above something was wrong.
 
+mod injection;
 mod input;
 mod lines;
 mod plain;
@@ -13,8 +14,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tollgate_filters::scan::injection::InjectionSpec;
 use tollgate_filters::scan::{Action, Direction, Found, Policy, Profile, RuleSpec, Rules};
+use tollgate_proxy::config::Guardrails;
+use tollgate_proxy::{Applied, Whom};
 
+use self::injection::Scored;
 use self::input::Input;
 use self::progress::Progress;
 use crate::cli::{self, ScanArgs, ScanDirection};
@@ -36,6 +41,8 @@ struct Search {
     policy: Arc<Policy>,
     /// The profile's own actions, to be shown.
     shown: Policy,
+    /// How prompt injections are scored, if they are.
+    scored: Option<Scored>,
     piece: usize,
     /// Asked for by the user: even a whole text goes through the scanner of streams.
     chunked: bool,
@@ -99,6 +106,45 @@ fn prepare(args: &ScanArgs) -> Result<Search, Failure> {
         }
         None => None,
     };
+    let (rules, signals) = rules(args, configured.as_ref())?;
+    let own = profile(args.profile.as_deref(), configured.as_ref().map(|guardrails| &guardrails.profile))?;
+    let overrides = configured.as_ref().map_or(&[][..], |guardrails| &guardrails.overrides);
+    let whom = Whom {
+        organization: args.org.as_deref(),
+        application: args.app.as_deref(),
+        user: args.user.as_deref(),
+        key: args.key.as_deref(),
+        model: args.model.as_deref(),
+        team: args.team.as_deref(),
+    };
+    let applied = Applied::to(&own, overrides, &whom);
+    let direction = match args.direction {
+        ScanDirection::Request => Direction::Request,
+        ScanDirection::Answer => Direction::Answer,
+    };
+    let listed = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let rules = Rules::compile_with(&rules, &signals).map_err(|errors| Failure::config(listed(errors)))?;
+    let shown = rules.policy_by(direction, |rule| applied.treatment(rule, direction), applied.switches());
+    let mut switches = applied.switches();
+    switches.echo = false; // there is no request that could have said it
+    let acts = |action: Action| if action.acts() { Action::Mask } else { action };
+    let policy = rules.policy(direction, |rule| acts(applied.treatment(rule, direction).action()), switches);
+    let scored = Scored::of(&applied.switches().injection, direction, args.tool_result);
+    Ok(Search {
+        rules: Arc::new(rules),
+        policy: Arc::new(policy),
+        shown,
+        scored,
+        piece: args.chunk.map_or(PIECE, |chunk| chunk as usize),
+        chunked: args.chunk.is_some(),
+    })
+}
+
+/// All rules and the signals besides the built-in ones.
+fn rules(
+    args: &ScanArgs,
+    configured: Option<&Guardrails>,
+) -> Result<(Vec<RuleSpec>, Vec<InjectionSpec>), Failure> {
     let mut specs = Rules::builtin_specs();
     specs.extend(configured.iter().flat_map(|guardrails| guardrails.rules.iter().cloned()));
     for path in &args.rules {
@@ -112,30 +158,19 @@ fn prepare(args: &ScanArgs) -> Result<Search, Failure> {
         }
         specs.extend(rules);
     }
-    let listed = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let rules = Rules::compile(&specs).map_err(|errors| Failure::config(listed(errors)))?;
-    let profile = profile(args.profile.as_deref(), configured.map(|guardrails| guardrails.profile))?;
-    let direction = match args.direction {
-        ScanDirection::Request => Direction::Request,
-        ScanDirection::Answer => Direction::Answer,
-    };
-    let shown = rules.policy_of(&profile, direction);
-    let mut switches = profile.switches();
-    switches.echo = false; // there is no request that could have said it
-    let acts = |action: Action| if action.acts() { Action::Mask } else { action };
-    let policy = rules.policy(direction, |rule| acts(profile.treatment(rule, direction).action()), switches);
-    Ok(Search {
-        rules: Arc::new(rules),
-        policy: Arc::new(policy),
-        shown,
-        piece: args.chunk.map_or(PIECE, |chunk| chunk as usize),
-        chunked: args.chunk.is_some(),
-    })
+    let mut signals: Vec<InjectionSpec> =
+        configured.map(|guardrails| guardrails.injection_signals.clone()).unwrap_or_default();
+    for path in &args.signals {
+        signals.push(read(path)?);
+    }
+    Ok((specs, signals))
 }
 
-fn profile(name: Option<&str>, configured: Option<Profile>) -> Result<Profile, Failure> {
+fn profile(name: Option<&str>, configured: Option<&Profile>) -> Result<Profile, Failure> {
     let Some(name) = name else {
-        return Ok(configured.unwrap_or_else(|| Profile::builtin("strict").expect("strict is built in")));
+        return Ok(configured
+            .cloned()
+            .unwrap_or_else(|| Profile::builtin("strict").expect("strict is built in")));
     };
     match Profile::builtin(name) {
         Some(profile) => Ok(profile),

@@ -28,6 +28,13 @@ use super::units::Fold;
 
 /// Highest score.
 pub const MAX_SCORE: u8 = 100;
+/// Score that a signal's examples reach or do not.
+const FOUND: u8 = 50;
+/// Phrases of all signals.
+const MAX_PHRASES: usize = 16_384;
+
+/// Lists of words by their names.
+type WordLists = std::collections::BTreeMap<String, Vec<String>>;
 
 /// Places at which phrases are compared: this many in any text, and one more for so many bytes of it.
 const FREE_LOOKS: usize = 2_048;
@@ -61,6 +68,16 @@ pub struct Score {
     pub signals: Vec<(Arc<str>, u8)>,
 }
 
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "score {}", self.points)?;
+        for (nth, (signal, points)) in self.signals.iter().enumerate() {
+            write!(f, "{}{signal} {points}", if nth == 0 { ": " } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
 /// Buffers that are kept from text to text.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -68,13 +85,19 @@ pub struct Scratch {
 }
 
 impl Injection {
-    /// Compiles the signals of a file; all errors at once.
-    pub(super) fn compile(spec: &InjectionSpec, fold: &Fold) -> Result<Injection, Vec<RuleError>> {
+    /// Compiles the built-in signals and those of further files; all errors at once. A file's phrases may name the built-in
+    /// lists of words beside its own, which come first.
+    pub(super) fn compile(own: &[InjectionSpec], fold: &Fold) -> Result<Injection, Vec<RuleError>> {
+        let builtin = InjectionSpec::builtin();
         let mut compiled =
             Injection { signals: Vec::new(), phrases: Vec::new(), anchors: Anchors::new(std::iter::empty()) };
         let mut errors = Vec::new();
-        for signal in &spec.signals {
-            compiled.add(spec, signal, fold, &mut errors);
+        for spec in std::iter::once(&builtin).chain(own) {
+            let mut words = builtin.words.clone();
+            words.extend(spec.words.iter().map(|(name, list)| (name.clone(), list.clone())));
+            for signal in &spec.signals {
+                compiled.add(&words, signal, fold, &mut errors);
+            }
         }
         if errors.is_empty() {
             compiled.index();
@@ -83,7 +106,7 @@ impl Injection {
         Err(errors)
     }
 
-    fn add(&mut self, spec: &InjectionSpec, signal: &SignalSpec, fold: &Fold, errors: &mut Vec<RuleError>) {
+    fn add(&mut self, words: &WordLists, signal: &SignalSpec, fold: &Fold, errors: &mut Vec<RuleError>) {
         let index = self.signals.len();
         if index >= usize::from(u8::MAX) || self.signals.iter().any(|other| *other.id == *signal.id) {
             errors.push(error(
@@ -94,10 +117,17 @@ impl Injection {
         }
         let weight = signal.weight.clamp(-100, 100);
         self.signals.push(Signal { id: signal.id.as_str().into(), weight });
-        let phrases = signal.phrases.iter().map(|text| Phrase::parse(text, &spec.words, fold));
+        let phrases = signal.phrases.iter().map(|text| Phrase::parse(text, words, fold));
         let marks = signal.marks.iter().map(|text| Phrase::mark(text, fold));
         for phrase in phrases.chain(marks) {
             match phrase {
+                Ok(_) if self.phrases.len() >= MAX_PHRASES => {
+                    errors.push(error(
+                        &signal.id,
+                        format!("there are more than {MAX_PHRASES} phrases in all: remove some"),
+                    ));
+                    return;
+                }
                 Ok(phrase) => self.phrases.push(phrase.of(index as u8)),
                 Err(message) => errors.push(error(&signal.id, message)),
             }
@@ -108,6 +138,37 @@ impl Injection {
         let all = (0u16..).zip(&self.phrases);
         self.anchors =
             Anchors::new(all.flat_map(|(index, phrase)| phrase.anchors().map(move |a| (index, a))));
+    }
+
+    /// Runs the signals' own examples: a text that must match reaches [`FOUND`] points with the signal among them, one that must
+    /// not stays below.
+    pub(super) fn check(&self, specs: &[InjectionSpec], fold: &Fold) -> Vec<RuleError> {
+        let mut errors = Vec::new();
+        let mut scratch = Scratch::default();
+        for signal in specs.iter().flat_map(|spec| &spec.signals) {
+            for text in &signal.examples.matches {
+                let score = self.score(fold, text, &mut scratch);
+                let seen = score.signals.iter().any(|(id, _)| **id == *signal.id);
+                if score.points < FOUND || !seen {
+                    let message = format!(
+                        "does not match its example {text:?} ({score}): change a phrase, the weight or the example"
+                    );
+                    errors.push(error(&signal.id, message));
+                }
+            }
+            for text in &signal.examples.no_match {
+                let score = self.score(fold, text, &mut scratch);
+                let own = score.signals.iter().find(|(id, _)| **id == *signal.id);
+                let full = own.is_some_and(|(_, points)| i32::from(*points) == i32::from(signal.weight));
+                if score.points >= FOUND || full && i32::from(signal.weight) >= i32::from(FOUND) {
+                    let message = format!(
+                        "matches {text:?}, which it must not ({score}): change a phrase, the weight or the example"
+                    );
+                    errors.push(error(&signal.id, message));
+                }
+            }
+        }
+        errors
     }
 
     /// Scores a text.

@@ -123,6 +123,20 @@ impl Room {
 /// Look-alikes that are tried before a stand-in with a tag is made.
 const TRIES: u16 = 8;
 
+/// Most raw bytes that an answer's stand-ins of these kinds hold back, beside what rules do: what may be the beginning of one.
+pub fn max_restored<'k>(kinds: impl Iterator<Item = &'k str>, look_alikes: &[LookAlike]) -> usize {
+    let longest_like = look_alikes.iter().map(|like| match like {
+        LookAlike::CreditCard => "4000-0000-0000-0000".len(),
+        LookAlike::Phone => "+1-(212) 555-0100".len(),
+    });
+    let tagged = kinds.map(|kind| tagged(&[0; 32], kind).0.len());
+    // Past that many it is let go with the next character.
+    restore::MOST_WRITTEN * tagged.chain(longest_like).max().unwrap_or(0) + MAX_CHARACTER
+}
+
+/// Bytes of a character.
+const MAX_CHARACTER: usize = 4;
+
 /// The stand-ins of one request as a model may write them, folded, and what they stand for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StandIns {

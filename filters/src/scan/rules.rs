@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::email::TopLevel;
-use super::injection::{Injection, Score, Scratch};
+use super::injection::{Injection, InjectionSpec, Score, Scratch};
 use super::machine::{Automaton, in_context};
 use super::policy::{Reach, Runs};
 use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Sweep, Whole, put_in_order};
@@ -152,7 +152,17 @@ impl Rules {
 
     /// Compiles rules; all errors at once.
     pub fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
-        compile::compile(specs)
+        Rules::compile_with(specs, &[])
+    }
+
+    /// The same with signals of prompt injections besides the built-in ones.
+    pub fn compile_with(specs: &[RuleSpec], signals: &[InjectionSpec]) -> Result<Rules, Vec<RuleError>> {
+        compile::compile(specs, signals)
+    }
+
+    /// Runs the examples of signals of prompt injections against all of them.
+    pub fn check_signals(&self, signals: &[InjectionSpec]) -> Vec<RuleError> {
+        self.injection.check(signals, &self.fold)
     }
 
     /// Runs each rule's own examples against all of them.

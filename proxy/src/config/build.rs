@@ -15,6 +15,7 @@ mod tests;
 
 use tollgate_filters::conf::{KeyPath, Problem};
 use tollgate_filters::policy::Prices;
+use tollgate_filters::scan::injection::InjectionSpec;
 use tollgate_filters::scan::{Profile, RuleSpec};
 
 use super::{Config, raw};
@@ -29,6 +30,8 @@ pub struct Files {
     pub profiles: Vec<Profile>,
     /// One list per entry of `guardrails.rules`.
     pub rules: Vec<Vec<RuleSpec>>,
+    /// One per entry of `guardrails.injection_signals`.
+    pub injection_signals: Vec<InjectionSpec>,
 }
 
 impl Config {
@@ -64,7 +67,7 @@ impl Config {
             &root.key("guardrails"),
             raw.guardrails,
             &files.profiles,
-            files.rules,
+            (files.rules, files.injection_signals),
             &known,
             &guardrails::Fleet { models: &models, providers: &providers },
         );

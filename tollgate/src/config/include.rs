@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use tollgate_filters::conf::{KeyPath, Problem};
 use tollgate_filters::policy::Prices;
+use tollgate_filters::scan::injection::InjectionSpec;
 use tollgate_filters::scan::{Profile, RuleSpec, TermCheck, TermList};
 use tollgate_proxy::config::{Files, raw};
 
@@ -119,6 +120,11 @@ pub(super) fn read(raw: &raw::Config, reader: &mut Reader) -> Included {
             read.map_err(|message| problems.push(Problem::new(at.clone(), message))).is_ok()
         });
         files.rules.push(rules);
+    }
+    for (index, file) in raw.guardrails.injection_signals.iter().enumerate() {
+        let at = guardrails.key("injection_signals").index(index);
+        let signals = parse::<InjectionSpec>(reader, &file.0, &at, &mut problems).unwrap_or_default();
+        files.injection_signals.push(signals);
     }
     Included { files, problems }
 }

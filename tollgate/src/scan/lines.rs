@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tollgate_filters::scan::{End, Found, Masker, Scanner, Shape, put_in_order};
 
 use super::input::Input;
-use super::{Failure, Progress, Search};
+use super::{Failure, Progress, Search, injection};
 use crate::cli;
 
 /// Longest line: it is held whole.
@@ -28,6 +28,9 @@ struct Told<'a> {
     id: Option<&'a RawValue>,
     findings: Vec<Finding<'a>>,
     masked: &'a str,
+    /// Where something speaks for a prompt injection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    injection: Option<injection::Told<'a>>,
 }
 
 #[derive(Serialize)]
@@ -77,7 +80,11 @@ pub(super) fn scan(
             start: found.span.start,
             end: found.span.end,
         });
-        let told = Told { id: asked.id, findings: findings.collect(), masked: &masked };
+        let score = search.scored.and_then(|scored| scored.score(&search.rules, &asked.text));
+        let injection = search.scored.zip(score.as_ref());
+        count += u64::from(injection.is_some_and(|(scored, score)| scored.is_finding(score)));
+        let injection = injection.map(|(scored, score)| scored.told(score));
+        let told = Told { id: asked.id, findings: findings.collect(), masked: &masked, injection };
         serde_json::to_writer(&mut *out, &told).map_err(|error| Failure::io(error.into()))?;
         out.write_all(b"\n").map_err(Failure::io)?;
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
 
+use tollgate_filters::scan::injection::KIND;
 use tollgate_filters::scan::{End, Found, Masker, Scanner};
 
 use super::input::{Input, Pieces};
@@ -15,6 +16,30 @@ const LATE: usize = 64 * 1024;
 
 /// Bytes after which numbers given to values are forgotten, where nobody sees them.
 const FORGET: usize = 1024 * 1024;
+
+/// Bytes of a text that are scored for prompt injections: the text is not held, but its beginning.
+const SCORED: usize = 1024 * 1024;
+
+/// The first bytes of a text, however it is cut.
+#[derive(Default)]
+struct Beginning {
+    text: String,
+    full: bool,
+}
+
+impl Beginning {
+    fn push(&mut self, piece: &str) {
+        if self.full {
+            return;
+        }
+        let mut room = (SCORED - self.text.len()).min(piece.len());
+        while !piece.is_char_boundary(room) {
+            room -= 1;
+        }
+        self.full = room < piece.len();
+        self.text.push_str(&piece[..room]);
+    }
+}
 
 /// A line that waits for its turn: begin, end, and what the line says.
 type Waiting = Reverse<(usize, usize, String)>;
@@ -33,6 +58,7 @@ pub(super) fn list(
     let mut pieces = Pieces::of(input, search.piece);
     let (mut waiting, mut ignored) = (BinaryHeap::<Waiting>::new(), String::new());
     let (mut at, mut forget_at, mut count) = (0, FORGET, 0);
+    let mut beginning = Beginning::default();
     let line = |found: &Found| {
         let place = format!("{}..{}", found.span.start, found.span.end);
         format!("{prefix}{place:<24} {:<14} {:<30} {}", found.kind, found.rule_id, search.action(found))
@@ -50,6 +76,9 @@ pub(super) fn list(
         let _ = scanner.push(text, &mut masker, &mut ignored); // nothing blocks here
         at += text.len();
         ignored.clear();
+        if search.scored.is_some() {
+            beginning.push(text);
+        }
         for found in scanner.take_found() {
             count += 1;
             waiting.push(Reverse((found.span.start, found.span.end, line(&found))));
@@ -65,6 +94,14 @@ pub(super) fn list(
     count += rest.len() as u64;
     waiting.extend(rest.iter().map(|found| Reverse((found.span.start, found.span.end, line(found)))));
     print(&mut waiting, usize::MAX)?;
+    if let Some(scored) = search.scored
+        && let Some(score) = scored.score(&search.rules, &beginning.text)
+    {
+        count += u64::from(scored.is_finding(&score));
+        let place = format!("0..{}", beginning.text.len());
+        let line = format!("{prefix}{place:<24} {:<14} {}", KIND, scored.line(&score));
+        writeln!(out, "{line}").map_err(Failure::io)?;
+    }
     Ok(count)
 }
 

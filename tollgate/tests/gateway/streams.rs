@@ -117,7 +117,7 @@ async fn a_value_cut_over_deltas_is_masked_on_every_surface() {
         let mut events = open(&gateway, path, &body(&model)).await;
         let (seen, clean) = events.rest().await;
         assert!(clean, "{path}");
-        let arguments = if tools { "{\"to\": \"[EMAIL_1]\", \"n\": 1}" } else { "" };
+        let arguments = if tools { "{\"to\": \"email-1@masked.invalid\", \"n\": 1}" } else { "" };
         assert_eq!(said(&seen), ("Ask [EMAIL_1] now.".to_owned(), arguments.to_owned()), "{path}");
         leaks::assert_none(&events.raw, "alice@corp.com");
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::scan::Examples;
 
 /// `conf/rules/injection.yaml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InjectionSpec {
     /// Lists of words that phrases name as `<list>`.

@@ -8,7 +8,7 @@ struct Bench {
 
 fn builtin() -> Bench {
     let (spec, fold) = (InjectionSpec::builtin(), Fold::new());
-    let injection = Injection::compile(&spec, &fold).unwrap_or_else(|errors| {
+    let injection = Injection::compile(&[], &fold).unwrap_or_else(|errors| {
         panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     });
     Bench { spec, injection, fold }
@@ -23,27 +23,45 @@ impl Bench {
 #[test]
 fn signals_do_what_their_examples_say() {
     let bench = builtin();
-    let mut wrong = Vec::new();
-    for signal in &bench.spec.signals {
-        for text in &signal.examples.matches {
-            let score = bench.score(text);
-            let seen = score.signals.iter().any(|(id, _)| **id == *signal.id);
-            if score.points < 50 || !seen {
-                wrong.push(format!("{}: {text:?} should be found: {score:?}", signal.id));
-            }
-        }
-        for text in &signal.examples.no_match {
-            let score = bench.score(text);
-            let full = score
-                .signals
-                .iter()
-                .any(|(id, points)| **id == *signal.id && i32::from(*points) == i32::from(signal.weight));
-            if score.points >= 50 || full && signal.weight >= 50 {
-                wrong.push(format!("{}: {text:?} should not be found: {score:?}", signal.id));
-            }
-        }
+    let wrong = bench.injection.check(&[bench.spec], &bench.fold);
+    assert!(wrong.is_empty(), "{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn own_signals_stand_beside_the_built_in_ones() {
+    let own = |yaml: &str| vec![InjectionSpec::parse(yaml).expect("parses")];
+    let fold = Fold::new();
+    let good = own("words: {desk: [helpdesk, service_desk]}\n\
+         signals:\n\
+         - {id: desk_order, weight: 55, phrases: ['<desk> ~3 <ignore>'], marks: ['[[sudo]]'],\n\
+         \x20  examples: {match: ['The helpdesk says: forget it'], no_match: ['The helpdesk is closed']}}");
+    let injection = Injection::compile(&good, &fold).expect("compiles");
+    assert_eq!(injection.check(&good, &fold), []);
+    let score =
+        injection.score(&fold, "The service desk wants you to ignore it. [[sudo]]", &mut Scratch::default());
+    assert_eq!((score.points, &*score.signals[0].0), (55, "desk_order"));
+    for (yaml, says) in [
+        ("signals: [{id: instruction_override, weight: 1}]", "has the id of another signal"),
+        ("signals: [{id: a, weight: 1, phrases: ['<nowhere> helpdesk']}]", "names no list"),
+        ("signals: [{id: a, weight: 1, marks: ['[[']}]", "six characters"),
+    ] {
+        let errors = Injection::compile(&own(yaml), &fold).expect_err(yaml);
+        assert!(errors[0].to_string().contains(says), "{yaml}: {}", errors[0]);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (yaml, says) in [
+        (
+            "signals: [{id: a, weight: 60, marks: ['[[sudo]]'], examples: {match: ['sudo']}}]",
+            "does not match",
+        ),
+        (
+            "signals: [{id: a, weight: 60, marks: ['[[sudo]]'], examples: {no_match: ['[[sudo]] now']}}]",
+            "must not",
+        ),
+    ] {
+        let spec = own(yaml);
+        let errors = Injection::compile(&spec, &fold).expect("compiles").check(&spec, &fold);
+        assert!(errors[0].to_string().contains(says), "{yaml}: {errors:?}");
+    }
 }
 
 /// Texts that speak of attacks, or use their words for something else.

@@ -36,7 +36,7 @@ pub(in crate::scan) struct Restorer {
 }
 
 /// Most written bytes per folded one: past it what is pending is no stand-in, but something made to be held.
-const MOST_WRITTEN: usize = 4;
+pub(super) const MOST_WRITTEN: usize = 4;
 
 /// What a text begins with.
 enum Match<'a> {

@@ -24,9 +24,9 @@ const NAME: usize = LANES;
 /// Units of a prefix that trigger, after the one before it.
 const PREFIX: usize = LANES - 1;
 
-pub(super) fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<RuleError>> {
+pub(super) fn compile(specs: &[RuleSpec], signals: &[InjectionSpec]) -> Result<Rules, Vec<RuleError>> {
     let fold = Fold::new();
-    let injection = Injection::compile(&InjectionSpec::builtin(), &fold)?;
+    let injection = Injection::compile(signals, &fold)?;
     let mut rules = Rules {
         infos: Vec::new(),
         specs: Vec::new(),

@@ -229,3 +229,28 @@ fn in_an_answer_new_values_are_masked() {
     }
     assert!(!masker.restores());
 }
+
+/// What makes no difference can be written between any two characters: the bound is in what was written.
+#[test]
+fn what_stand_ins_hold_back_is_bounded() {
+    let (rules, policy) = engine(|_| Action::Off);
+    let text = "alice@corp.com / (212) 555-0123 / 4111 1111 1111 1111";
+    for alike in [false, true] {
+        let (mut masker, sent) = if alike { asked_alike(&rules, text) } else { asked(&rules, text) };
+        let likes: &[LookAlike] = if alike { &[LookAlike::CreditCard, LookAlike::Phone] } else { &[] };
+        let bound = max_restored(["email", "phone", "credit_card"].into_iter(), likes);
+        let mut most = 0;
+        for filler in ["", "\\", "\u{200b}", "\\\\\\\\", "\u{200b}\u{200b}"] {
+            let written: String =
+                sent.chars().flat_map(|c| std::iter::once(c).chain(filler.chars())).collect();
+            let stuffed = format!("{written}u-{} [PHONE-{}", filler.repeat(900), filler.repeat(900));
+            let (mut scanner, mut out) = (Scanner::new(&rules, &policy), String::new());
+            for piece in pieces(&stuffed, 1) {
+                scanner.push(piece, &mut masker, &mut out);
+                most = most.max(scanner.held());
+                assert!(scanner.held() <= bound, "{} of {bound} held of {filler:?}", scanner.held());
+            }
+        }
+        assert!(most * 2 > bound, "the bound is near: {most} of {bound}");
+    }
+}

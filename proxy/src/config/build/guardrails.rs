@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tollgate_filters::conf::{KeyPath, Secret};
 use tollgate_filters::policy::labels_allow;
-use tollgate_filters::scan::injection;
+use tollgate_filters::scan::injection::{self, InjectionSpec};
 use tollgate_filters::scan::request::Identifiers;
 use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules, Treatment};
 
@@ -38,12 +38,12 @@ pub(super) fn guardrails(
     path: &KeyPath,
     raw: raw::Guardrails,
     profiles: &[Profile],
-    rules: Vec<Vec<RuleSpec>>,
+    (rules, signals): (Vec<Vec<RuleSpec>>, Vec<InjectionSpec>),
     known: &Known<'_>,
     fleet: &Fleet<'_>,
 ) -> Guardrails {
     let builtin = Rules::builtin_specs();
-    check_rules(report, path, &raw, &builtin, &rules);
+    check_rules(report, path, &raw, &builtin, (&rules, &signals));
     let all = || builtin.iter().chain(rules.iter().flatten());
     let catalogue = Catalogue {
         ids: all().map(|rule| rule.id.clone()).collect(),
@@ -90,6 +90,7 @@ pub(super) fn guardrails(
         profile,
         overrides,
         rules: rules.into_iter().flatten().collect(),
+        injection_signals: signals,
         max_hold_bytes: raw.max_hold_bytes,
         show_values: raw.show_values,
         pseudonym_key,
@@ -143,7 +144,7 @@ fn check_rules(
     path: &KeyPath,
     raw: &raw::Guardrails,
     builtin: &[RuleSpec],
-    files: &[Vec<RuleSpec>],
+    (files, signals): (&[Vec<RuleSpec>], &[InjectionSpec]),
 ) {
     let at = path.key("rules");
     let mut ids: BTreeSet<&str> = builtin.iter().map(|rule| rule.id.as_str()).collect();
@@ -159,15 +160,24 @@ fn check_rules(
             );
         }
     }
-    if !fresh || (files.is_empty() && raw.max_hold_bytes == raw::Guardrails::default().max_hold_bytes) {
+    let own = !files.is_empty() || !signals.is_empty();
+    if !fresh || (!own && raw.max_hold_bytes == raw::Guardrails::default().max_hold_bytes) {
         return;
     }
     let specs: Vec<_> = builtin.iter().chain(files.iter().flatten()).cloned().collect();
     let file_of = |id: &str| {
-        let index = files.iter().position(|rules| rules.iter().any(|rule| rule.id == id));
-        index.map_or_else(|| path.key("max_hold_bytes"), |index| at.index(index))
+        let of_rules = files.iter().position(|rules| rules.iter().any(|rule| rule.id == id));
+        let of_signals =
+            || signals.iter().rposition(|spec| spec.signals.iter().any(|signal| signal.id == id));
+        match of_rules {
+            Some(index) => at.index(index),
+            None => of_signals().map_or_else(
+                || path.key("max_hold_bytes"),
+                |index| path.key("injection_signals").index(index),
+            ),
+        }
     };
-    match Rules::compile(&specs) {
+    match Rules::compile_with(&specs, signals) {
         Ok(rules) => {
             for (_, rule) in rules.infos().filter(|(_, rule)| rule.max_hold > raw.max_hold_bytes) {
                 report.refuse(
@@ -180,7 +190,7 @@ fn check_rules(
             }
             // The built-in ones do what theirs say, as a test shows.
             let own: Vec<RuleSpec> = files.iter().flatten().cloned().collect();
-            for error in rules.check(&own) {
+            for error in rules.check(&own).into_iter().chain(rules.check_signals(signals)) {
                 report.refuse(file_of(&error.rule), error.to_string());
             }
         }

@@ -21,6 +21,8 @@ pub struct Guardrails {
     pub overrides: Vec<Override>,
     /// Files with rules besides the built-in ones.
     pub rules: Vec<FilePath>,
+    /// Files with signals of prompt injections besides the built-in ones; docs/prompt-injection.md says how they are written.
+    pub injection_signals: Vec<FilePath>,
     /// Longest text a rule may hold back in a stream, in bytes; a rule that needs more is refused.
     #[schemars(range(min = 16, max = 65_536))]
     pub max_hold_bytes: usize,
@@ -56,6 +58,7 @@ impl Default for Guardrails {
             profiles: Vec::new(),
             overrides: Vec::new(),
             rules: Vec::new(),
+            injection_signals: Vec::new(),
             max_hold_bytes: 320,
             show_values: false,
             pseudonym_key: None,
