@@ -8,6 +8,7 @@ mod action;
 mod address;
 mod check;
 mod email;
+mod escape;
 pub mod injection;
 mod machine;
 mod mask;
@@ -26,6 +27,7 @@ mod trigger;
 mod units;
 
 pub use action::{Action, Direction};
+pub use escape::{Escape, Escapes};
 pub(crate) use mask::number_stand_in;
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};

@@ -17,7 +17,7 @@ use tollgate_filters::answer::{Form, Guard, Options, Pipeline};
 use tollgate_filters::chat::{Api, Call, ReadBounds};
 use tollgate_filters::scan::injection::{InjectionPolicy, Scratch};
 use tollgate_filters::scan::request::{self, Options as Screening};
-use tollgate_filters::scan::{Action, Direction, Masker, Rules, Switches};
+use tollgate_filters::scan::{Action, Direction, Escape, Escapes, Masker, Rules, Switches};
 
 pub(crate) const EMAIL: &str = "alice.liddell@corp-secret.com";
 pub(crate) const CARD: &str = "4111 1111 1111 1111";
@@ -62,7 +62,7 @@ impl Carrier {
                 (!guarded).then(|| "does not come through".to_owned())
             }
             Carrier::Order(text) => {
-                let score = RULES.injection(text, &mut Scratch::default());
+                let score = RULES.injection_through(switches().decode, text, &mut Scratch::default());
                 (score.points >= InjectionPolicy::default().threshold)
                     .then(|| format!("score {}", score.points))
             }
@@ -70,8 +70,13 @@ impl Carrier {
     }
 }
 
+/// As the profile `strict` has them.
+fn switches() -> Switches {
+    Switches { decode: Escapes::new(&[Escape::Html, Escape::Percent]), ..Switches::default() }
+}
+
 fn findings(api: Api, body: &str) -> Option<String> {
-    let policy = RULES.policy(Direction::Request, |_| Action::Mask, Switches::default());
+    let policy = RULES.policy(Direction::Request, |_| Action::Mask, switches());
     let call = match Call::read(api, body.as_bytes(), ReadBounds::default()) {
         Ok(call) => call,
         Err(refused) => return Some(format!("refused: {}", refused.code.as_str())),
@@ -83,7 +88,7 @@ fn findings(api: Api, body: &str) -> Option<String> {
 
 /// Whether the client can read the value in what leaves, byte by byte and whole: both must say the same.
 fn comes_through(api: Api, stream: &str, value: &str, action: Action) -> bool {
-    let policy = Arc::new(RULES.policy(Direction::Answer, |_| action, Switches::default()));
+    let policy = Arc::new(RULES.policy(Direction::Answer, |_| action, switches()));
     let run = |size: usize| {
         let guard = Some(Guard { rules: RULES.clone(), policy: policy.clone() });
         let mut pipeline = Pipeline::new(Options { guard, ..Options::new(api) }, Masker::new());
@@ -169,7 +174,8 @@ fn code(text: &str) -> String {
 
 const HEAD: &str = "# What an attacker would try
 
-Ways to bring a value past the guard, and what comes of each with all built-in rules on. The table is a test:
+Ways to bring a value past the guard, and what comes of each with all built-in rules on and `decode: [html, percent]`, as in the
+profile `strict`. The table is a test:
 `cargo test -p tollgate-filters --test attacks` makes every attempt and compares this page; `UPDATE=1` before it writes the page
 anew. A number in angle brackets stands for a character that does not show, by its code.
 

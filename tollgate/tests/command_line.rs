@@ -98,6 +98,23 @@ fn scan_tells_findings_line_by_line() {
     assert!(said(&wrong.stderr).starts_with("-:2: "), "{}", said(&wrong.stderr));
 }
 
+/// Escapes are looked through as the profile says; offsets are those of the text as it is written.
+#[test]
+fn scan_looks_through_escapes() {
+    let text = "{\"text\":\"to a%40corp.org &amp; b&#64;corp.org\"}\n";
+    let strict = tollgate(&["scan", "--jsonl"], &[], text);
+    assert_eq!(strict.status.code(), Some(1), "{}", said(&strict.stderr));
+    let line: serde_json::Value = serde_json::from_str(&said(&strict.stdout)).expect("JSON");
+    let expect = serde_json::json!({"masked": "to [EMAIL_1] &amp; [EMAIL_2]", "findings": [
+        {"rule": "email", "kind": "email", "start": 3, "end": 15},
+        {"rule": "email", "kind": "email", "start": 22, "end": 36},
+    ]});
+    assert_eq!(line, expect);
+    let chunked = tollgate(&["scan", "--jsonl", "--chunk", "1"], &[], text);
+    assert_eq!(said(&chunked.stdout), said(&strict.stdout));
+    assert_eq!(tollgate(&["scan", "--jsonl", "--profile", "chat"], &[], text).status.code(), Some(0));
+}
+
 /// Whole or in pieces of any size: the same findings, the same masks; in tables, lines and masked text.
 #[test]
 fn scan_in_pieces_prints_the_same() {

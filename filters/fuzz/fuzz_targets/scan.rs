@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use tollgate_filters::scan::{
-    Action, Direction, End, Finding, Flow, Masker, Policy, Profile, Rules, Scanner, Shape, Switches,
+    Action, Direction, End, Escape, Escapes, Finding, Flow, Masker, Policy, Profile, Rules, Scanner, Shape,
+    Switches,
 };
 
 const OWN: &str = r##"
@@ -36,7 +37,14 @@ static POLICIES: LazyLock<Vec<Arc<Policy>>> = LazyLock::new(|| {
             let mixed = id.bytes().fold(seed, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
             ACTIONS[(mixed >> 40) as usize % ACTIONS.len()]
         };
-        Arc::new(RULES.policy(Direction::Answer, |rule| action(&rule.id), Switches::default()))
+        let escapes: &[Escape] = match seed % 4 {
+            0 => &[Escape::Html, Escape::Percent],
+            1 => &[Escape::Html],
+            2 => &[Escape::Percent],
+            _ => &[],
+        };
+        let switches = Switches { decode: Escapes::new(escapes), ..Switches::default() };
+        Arc::new(RULES.policy(Direction::Answer, |rule| action(&rule.id), switches))
     });
     profiles.chain(mixed).collect()
 });

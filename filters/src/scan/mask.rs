@@ -109,7 +109,8 @@ impl Masker {
         if let (true, true, Some(key)) = (pseudonym, shape != Shape::JsonNumber, &self.key) {
             let stand_ins = Arc::make_mut(&mut self.stand_ins);
             let exact = is_exact(found, value);
-            let made = stand_ins.make(key, &self.look_alikes, &found.kind, value, exact);
+            let value = found.decoded.decode(value);
+            let made = stand_ins.make(key, &self.look_alikes, &found.kind, &value, exact);
             return made.unwrap_or_else(|| format!("[{}]", found.kind.to_uppercase()));
         }
         let number = self.number(found, value);
@@ -199,10 +200,10 @@ impl Masker {
     }
 }
 
-/// The same for two spellings of one value: case and compatibility forms, what prints nothing, separators of numbers, and
+/// The same for two spellings of one value: escapes, case and compatibility forms, what prints nothing, separators of numbers, and
 /// whatever follows a committed key's prefix are left out.
 fn canonical(found: &Found, value: &str) -> String {
-    fold(value.get(..found.identity).unwrap_or(value))
+    fold(&found.decoded.decode(value.get(..found.identity).unwrap_or(value)))
 }
 
 /// What stands for the JSON number `literal`, of which a scanner has released `masked`.

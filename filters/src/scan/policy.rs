@@ -2,7 +2,7 @@
 
 use super::injection::InjectionPolicy;
 use super::trigger::Watch;
-use super::{Action, Demands, Direction, Exemption, RuleId, RuleInfo, Rules, Treatment};
+use super::{Action, Demands, Direction, Escapes, Exemption, RuleId, RuleInfo, Rules, Treatment};
 
 /// The parts of a profile that are not an action per rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,13 +11,15 @@ pub struct Switches {
     pub exempt: Vec<Exemption>,
     /// In answers: a value that the request carried is not masked again.
     pub echo: bool,
+    /// Escapes that are looked through.
+    pub decode: Escapes,
     /// In requests: what is done about prompt injections.
     pub injection: InjectionPolicy,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Switches { exempt: Vec::new(), echo: false, injection: InjectionPolicy::OFF }
+        Switches { exempt: Vec::new(), echo: false, decode: Escapes::NONE, injection: InjectionPolicy::OFF }
     }
 }
 

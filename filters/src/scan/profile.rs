@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::injection::InjectionPolicy;
-use super::{Action, Direction, RuleInfo, Switches, Treatment};
+use super::{Action, Direction, Escape, Escapes, RuleInfo, Switches, Treatment};
 
 /// What is left alone although it has the form of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Profile {
     /// In answers: a value that the request carried is not masked again.
     #[serde(default)]
     pub echo: bool,
+    /// Escapes that are looked through, beside the text as it is: `html`, `percent`.
+    #[serde(default)]
+    pub decode: Vec<Escape>,
     /// In requests: what is done about prompt injections.
     #[serde(default)]
     pub prompt_injection: InjectionPolicy,
@@ -92,7 +95,12 @@ impl Profile {
     }
 
     pub fn switches(&self) -> Switches {
-        Switches { exempt: self.exempt.clone(), echo: self.echo, injection: self.prompt_injection }
+        Switches {
+            exempt: self.exempt.clone(),
+            echo: self.echo,
+            decode: Escapes::new(&self.decode),
+            injection: self.prompt_injection,
+        }
     }
 }
 

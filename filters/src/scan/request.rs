@@ -193,7 +193,8 @@ impl Screening<'_> {
     /// Asks whether the text is a prompt injection. One that was sent before is never a reason to refuse.
     fn injection(&mut self, text: &Text, scanned: &str, locator: &mut impl FnMut(usize) -> String) {
         let Some((action, threshold)) = self.policy.switches().injection.of(text.role) else { return };
-        let score = self.rules.injection(scanned, &mut self.scratch);
+        let escapes = self.policy.switches().decode;
+        let score = self.rules.injection_through(escapes, scanned, &mut self.scratch);
         if score.points < threshold {
             return;
         }

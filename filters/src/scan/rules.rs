@@ -1,17 +1,19 @@
 //! Rules, compiled once and shared.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::email::TopLevel;
+use super::escape::MAX_ESCAPE;
 use super::injection::{Injection, InjectionSpec, Score, Scratch};
 use super::machine::{Automaton, in_context};
 use super::policy::{Reach, Runs};
-use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Sweep, Whole, put_in_order};
+use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Pass, Whole, put_in_order};
 use super::terms::{Dictionary, Lexer, TermFold};
 use super::trigger::{Bucket, LANES, Set, Triggers};
 use super::units::{Fold, View};
-use super::{Action, Direction, Policy, Profile, RuleSpec, Severity, Switches};
+use super::{Action, Direction, Escapes, Policy, Profile, RuleSpec, Severity, Switches};
 
 mod compile;
 mod examples;
@@ -68,6 +70,8 @@ pub struct Found {
     /// How many raw bytes of the span tell this value from others: all, but for open-ended keys, known by where they committed.
     /// None of what goes on behind a finding that stands inside of this one: it was counted.
     pub identity: usize,
+    /// Escapes that were looked through to find it.
+    pub decoded: Escapes,
 }
 
 /// A prefix, and the run behind it where it is a key's.
@@ -188,11 +192,16 @@ impl Rules {
     /// Most that a scanner with this policy ever holds back: normalised bytes, and raw bytes.
     ///
     /// A unit may take four raw bytes, and what prints nothing between units counts; where only short values are looked for, a
-    /// few units with such characters between them may be more than four times as long.
+    /// few units with such characters between them may be more than four times as long. Where escapes are looked through, that is
+    /// what they stand for: each of its bytes may be an escape, and what may become one waits behind them.
     pub fn max_held(&self, policy: &Policy) -> (usize, usize) {
         let acting = self.infos().filter(|(rule, _)| policy.acts_on(*rule));
         let units = acting.map(|(_, info)| info.max_hold).max().unwrap_or(0);
-        let raw = if units == 0 { 0 } else { MAX_RAW_PER_UNIT * units.max(MAX_BEGUN) };
+        let raw = match (units, policy.switches().decode.is_none()) {
+            (0, _) => 0,
+            (_, true) => MAX_RAW_PER_UNIT * units.max(MAX_BEGUN),
+            (_, false) => MAX_ESCAPE * (MAX_RAW_PER_UNIT * units.max(MAX_BEGUN) + 1),
+        };
         (units, raw)
     }
 
@@ -268,24 +277,27 @@ impl Rules {
     ) -> Vec<(RuleId, Range<usize>)> {
         /// Bytes between two settlements: keeps what is decided, but not settled, in the cache.
         const SLICE: usize = 32 * 1024;
+        /// The same while escapes are looked through: the sooner that is over, the better.
+        const SHORT_SLICE: usize = 2 * 1024;
         if policy.is_idle() {
             return Vec::new();
         }
         let first = found.len();
-        let mut sweep = Sweep::new(self, policy);
+        let mut pass = Pass::new(self, policy);
         let mut sink = Whole::new(policy, found);
         let mut end = 0;
         while end < text.len() {
-            end = (end + SLICE).min(text.len());
+            end = (end + if pass.is_forked() { SHORT_SLICE } else { SLICE }).min(text.len());
             while !text.is_char_boundary(end) {
                 end += 1;
             }
             let view = View { text, base: 0, end, fold: &self.fold };
-            sweep.advance(self, policy, &view);
-            sweep.settle(self, policy, &view, &mut sink);
+            pass.advance(self, policy, &view);
+            pass.settle(self, policy, &view, &mut sink);
+            pass.forget();
         }
         let view = View { text, base: 0, end, fold: &self.fold };
-        sweep.finish(self, policy, &view, super::End::Whole, &mut sink);
+        pass.finish(self, policy, &view, super::End::Whole, &mut sink);
         let demanded = sink.into_demanded();
         put_in_order(found, first);
         demanded
@@ -294,6 +306,18 @@ impl Rules {
     /// How much of a prompt injection a text is.
     pub fn injection(&self, text: &str, scratch: &mut Scratch) -> Score {
         self.injection.score(&self.fold, text, scratch)
+    }
+
+    /// The same; or how much of one it is when its escapes are decoded, if that is more.
+    pub fn injection_through(&self, escapes: Escapes, text: &str, scratch: &mut Scratch) -> Score {
+        let score = self.injection(text, scratch);
+        match escapes.decode(text) {
+            Cow::Borrowed(_) => score,
+            Cow::Owned(decoded) => {
+                let other = self.injection(&decoded, scratch);
+                if other.points > score.points { other } else { score }
+            }
+        }
     }
 
     pub(super) fn detector(&self, detector: Detector) -> Option<RuleId> {
@@ -349,6 +373,7 @@ impl Rules {
             direction: policy.direction(),
             span,
             identity,
+            decoded: Escapes::NONE,
         }
     }
 }

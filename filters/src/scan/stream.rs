@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::pseudonym::{Part, Restorer};
-use super::sweep::{MARGIN, Sink, Sweep};
+use super::sweep::{MARGIN, Pass, SLACK, Sink};
 use super::units::View;
 use super::{Action, Found, Masker, Policy, RuleId, Rules, Shape};
 
@@ -30,8 +30,6 @@ pub enum End {
 const SLICE: usize = 8 * 1024;
 /// Bytes of a piece that is likely to hold nothing that begins.
 const SHORT: usize = 32;
-/// Bytes that were sent and are not looked at again, past which they are dropped from the window.
-const SLACK: usize = 1024;
 
 /// The scanner of one lane. The result is the same for every way of cutting the text.
 ///
@@ -47,7 +45,7 @@ pub struct Scanner {
     policy: Arc<Policy>,
     location: Box<str>,
     shape: Shape,
-    sweep: Sweep,
+    pass: Pass,
     restorer: Restorer,
     restores: bool,
     window: String,
@@ -78,7 +76,7 @@ impl Scanner {
             policy: policy.clone(),
             location: "".into(),
             shape: Shape::Text,
-            sweep: Sweep::new(rules, policy),
+            pass: Pass::new(rules, policy),
             restorer: Restorer::default(),
             restores: true,
             window: String::new(),
@@ -174,8 +172,8 @@ impl Scanner {
 
     fn end(&mut self, masker: &mut Masker, end: End, out: &mut String) {
         if self.blocked.is_none() {
-            self.step(masker, out, |sweep, rules, policy, view, sink| {
-                sweep.finish(rules, policy, view, end, sink)
+            self.step(masker, out, |pass, rules, policy, view, sink| {
+                pass.finish(rules, policy, view, end, sink)
             });
         }
         self.reset();
@@ -217,9 +215,9 @@ impl Scanner {
     /// Reads what the window has gained.
     #[inline(never)]
     fn read(&mut self, masker: &mut Masker, out: &mut String) {
-        self.step(masker, out, |sweep, rules, policy, view, sink| {
-            sweep.advance(rules, policy, view);
-            sweep.settle(rules, policy, view, sink)
+        self.step(masker, out, |pass, rules, policy, view, sink| {
+            pass.advance(rules, policy, view);
+            pass.settle(rules, policy, view, sink)
         });
         self.forget();
     }
@@ -229,10 +227,10 @@ impl Scanner {
     fn glide(&mut self, out: &mut String) -> bool {
         let end = self.base + self.window.len();
         let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
-        if !self.sweep.glide(&self.rules, &self.policy, &view) {
+        if !self.pass.glide(&self.rules, &self.policy, &view) {
             return false;
         }
-        let frontier = self.sweep.frontier();
+        let frontier = self.pass.frontier();
         if frontier > self.sent {
             out.push_str(view.raw(self.sent, frontier));
             self.sent = frontier;
@@ -252,7 +250,7 @@ impl Scanner {
     }
 
     fn reset(&mut self) {
-        self.sweep = Sweep::new(&self.rules, &self.policy);
+        self.pass = Pass::new(&self.rules, &self.policy);
         self.window.clear();
         (self.base, self.sent, self.echoes) = (0, 0, false);
     }
@@ -276,6 +274,12 @@ impl Scanner {
         held.chars().filter(|c| self.rules.fold.unit(*c) != super::units::NOTHING).count()
     }
 
+    /// Whether what the text stands for is read beside it.
+    #[cfg(test)]
+    pub(super) fn is_forked(&self) -> bool {
+        self.pass.is_forked()
+    }
+
     fn flow(&self) -> Flow {
         self.blocked.clone().map_or(Flow::Pass, Flow::Block)
     }
@@ -285,7 +289,7 @@ impl Scanner {
         &mut self,
         masker: &mut Masker,
         out: &mut String,
-        step: impl FnOnce(&mut Sweep, &Rules, &Policy, &View<'_>, &mut Output<'_>) -> bool,
+        step: impl FnOnce(&mut Pass, &Rules, &Policy, &View<'_>, &mut Output<'_>) -> bool,
     ) {
         let end = self.base + self.window.len();
         let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
@@ -301,20 +305,21 @@ impl Scanner {
             blocked: &mut self.blocked,
             record: &mut self.record,
         };
-        step(&mut self.sweep, &self.rules, &self.policy, &view, &mut output);
+        step(&mut self.pass, &self.rules, &self.policy, &view, &mut output);
         if output.blocked.is_none() {
-            output.send(self.sweep.frontier());
+            output.send(self.pass.frontier());
         }
-        self.overran |= self.sweep.overran();
+        self.overran |= self.pass.overran();
     }
 
     /// Drops what was sent and can no longer be looked at.
     #[inline(never)]
     fn forget(&mut self) {
+        self.pass.forget();
         if self.window.len() < SLACK + MARGIN {
             return;
         }
-        let keep = self.sweep.needed().min(self.sent);
+        let keep = self.pass.needed().min(self.sent);
         let mut gone = keep.saturating_sub(self.base);
         if gone < SLACK + MARGIN {
             return;

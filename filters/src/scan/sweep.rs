@@ -18,15 +18,18 @@ use super::number::{Judge, Number};
 use super::rules::{RuleId, Rules};
 use super::terms::Lexer;
 use super::trigger::Triggers;
-use super::units::{MAX_SKIPPED_BACK, View};
+use super::units::{IDEOGRAPH, MAX_SKIPPED_BACK, View, is_ideograph_lead};
 use super::{End, Policy};
 
+mod fork;
 mod hold;
 mod open;
+mod pass;
 mod read;
 mod run;
 mod settle;
 
+pub(super) use pass::Pass;
 use run::Run;
 use settle::Settled;
 pub use settle::put_in_order;
@@ -38,6 +41,8 @@ pub(super) const MAX_RAW_PER_UNIT: usize = 4;
 pub(super) const MAX_BEGUN: usize = 4 * (1 + MAX_SKIPPED_BACK);
 /// Raw bytes before the frontier that candidates may look at: context, borders, and what prints nothing between.
 pub(super) const MARGIN: usize = 512;
+/// Bytes that were sent and are not looked at again, past which they are dropped from a window.
+pub(super) const SLACK: usize = 1024;
 
 /// What reads on from a trigger.
 #[derive(Debug, Clone)]
@@ -55,8 +60,8 @@ struct Candidate {
 }
 
 /// State of the pass, carried from piece to piece.
-#[derive(Debug)]
-pub(super) struct Sweep {
+#[derive(Debug, Clone)]
+struct Sweep {
     /// The trigger automaton's.
     state: u64,
     /// Raw offset up to which triggers were looked for.
@@ -89,7 +94,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(rules: &Rules, policy: &Policy) -> Sweep {
+    fn new(rules: &Rules, policy: &Policy) -> Sweep {
         Sweep {
             state: rules.triggers.start(policy.reach.watch),
             pos: 0,
@@ -115,12 +120,12 @@ impl Sweep {
 
     /// Whether a value of a rule that acts went on past the raw bytes that may be held. As many as may were taken for a finding;
     /// what follows may be the rest of the value.
-    pub(super) fn overran(&self) -> bool {
-        self.overran
+    fn overran(&self) -> bool {
+        self.overran || self.terms.as_ref().is_some_and(Lexer::overran)
     }
 
     /// Reads what the view has gained.
-    pub(super) fn advance(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
+    fn advance(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
         self.resume(rules, policy, view);
         let bytes = &view.text.as_bytes()[..view.end - view.base];
         let (enabled, accept, triggers) =
@@ -146,6 +151,14 @@ impl Sweep {
                 at += 8;
                 continue;
             }
+            if is_ideograph_lead(bytes[at]) {
+                state = triggers.step(state, IDEOGRAPH, enabled);
+                if state & accept != 0 {
+                    self.hits(rules, policy, view, state, view.base + at);
+                }
+                at += 3;
+                continue;
+            }
             let Some(unit) = view.next(view.base + at) else { break };
             state = triggers.step(state, unit.byte, enabled);
             if state & accept != 0 {
@@ -167,27 +180,8 @@ impl Sweep {
         }
     }
 
-    /// Moves the frontier and settles what lies before it. False when the sink has had enough.
-    pub(super) fn settle(
-        &mut self,
-        rules: &Rules,
-        policy: &Policy,
-        view: &View<'_>,
-        sink: &mut impl Sink,
-    ) -> bool {
-        self.look_back(policy, view);
-        self.settle_to(self.frontier, self.horizon, rules, policy, view, sink)
-    }
-
-    /// The text is over: decides and settles everything. False when the sink has had enough.
-    pub(super) fn finish(
-        &mut self,
-        rules: &Rules,
-        policy: &Policy,
-        view: &View<'_>,
-        end: End,
-        sink: &mut impl Sink,
-    ) -> bool {
+    /// The text is over: decides everything.
+    fn finish(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, end: End) {
         if let Some(terms) = &mut self.terms {
             terms.finish(rules, view, &mut self.decided);
         }
@@ -210,16 +204,10 @@ impl Sweep {
             }
         }
         (self.frontier, self.horizon) = (view.end, view.end);
-        self.settle_to(usize::MAX, usize::MAX, rules, policy, view, sink)
-    }
-
-    /// The first raw offset that is not sure to pass as it is.
-    pub(super) fn frontier(&self) -> usize {
-        self.frontier
     }
 
     /// The first raw offset that is still to be looked at.
-    pub(super) fn needed(&self) -> usize {
+    fn needed(&self) -> usize {
         let anchors =
             self.open.iter().map(|candidate| candidate.anchor.min(candidate.start.unwrap_or(usize::MAX)));
         let decided = self.decided.iter().map(|d| d.start);

@@ -6,6 +6,7 @@ use super::*;
 
 mod bounds;
 mod cuts;
+mod escapes;
 mod holds;
 mod precision;
 mod pseudonyms;

@@ -22,11 +22,11 @@ pub(super) const LANES: usize = 5;
 /// The four bits of the word that no lane needs: what the last unit is. They come with the step, for nothing.
 pub(super) const NOT_LOCAL: u64 = 1 << 60;
 pub(super) const NOT_HEX: u64 = 1 << 61;
-/// No ASCII character.
-pub(super) const WIDE: u64 = 1 << 62;
+/// No ASCII character, or one that an escape may begin with: a piece with one is read with more care.
+pub(super) const SPECIAL: u64 = 1 << 62;
 /// May stand before a number and be a part of it.
-const LEADS: u64 = 1 << 63;
-const KINDS: u64 = NOT_LOCAL | NOT_HEX | WIDE | LEADS;
+pub(super) const LEADS: u64 = 1 << 63;
+const KINDS: u64 = NOT_LOCAL | NOT_HEX | SPECIAL | LEADS;
 
 /// A set of units.
 pub(super) type Set = [bool; 256];
@@ -109,7 +109,7 @@ impl Triggers {
             let kind = |is: bool, bit: u64| if is { bit } else { 0 };
             kind(!email::in_local(unit), NOT_LOCAL)
                 | kind(!in_ipv6(unit), NOT_HEX)
-                | kind(!unit.is_ascii(), WIDE)
+                | kind(!unit.is_ascii() || matches!(unit, b'%' | b'&'), SPECIAL)
                 | kind(matches!(unit, b'+' | b'('), LEADS)
         };
         let table = Box::new(std::array::from_fn(|unit| kinds(unit as u8)));

@@ -170,6 +170,13 @@ pub(super) const fn is_word(unit: u8) -> bool {
     unit.is_ascii_alphanumeric() || unit == b'_' || unit == LETTER
 }
 
+/// Whether a byte begins a character of three bytes that is an ideograph for sure: U+4000 to U+9FFF, and Hangul from U+B000 to
+/// U+CFFF.
+#[inline]
+pub(super) const fn is_ideograph_lead(byte: u8) -> bool {
+    matches!(byte, 0xe4..=0xe9 | 0xeb | 0xec)
+}
+
 fn unit_of(c: char) -> u8 {
     if c.is_ascii() {
         return c as u8;
@@ -265,6 +272,19 @@ mod tests {
         backward.reverse();
         assert_eq!(forward, backward, "{text:?}");
         forward
+    }
+
+    #[test]
+    fn ideographs_are_known_by_their_first_byte() {
+        let fold = Fold::new();
+        let wide =
+            ('\u{800}'..=char::MAX).filter(|c| is_ideograph_lead(c.encode_utf8(&mut [0; 4]).as_bytes()[0]));
+        let mut count = 0;
+        for c in wide {
+            assert_eq!((fold.unit(c), c.len_utf8()), (IDEOGRAPH, 3), "{c}");
+            count += 1;
+        }
+        assert_eq!(count, 0x8000);
     }
 
     #[test]

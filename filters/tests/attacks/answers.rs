@@ -65,6 +65,7 @@ fn chats() -> Vec<Attempt> {
             .map(|c| (0, json!({"tool_calls": [{"index": 0, "function": {"arguments": c.to_string()}}]})));
         chat(std::iter::once((0, start)).chain(pieces).collect::<Vec<_>>())
     };
+    let escaped_forms = EMAIL.replace('@', "%40").replacen('.', "&#46;", 1).replace('.', "&period;");
     let escaped = EMAIL.replace('@', "\\u0040");
     let escapes = {
         let text = format!("{{\"to\": \"{escaped}\"}}");
@@ -86,6 +87,14 @@ fn chats() -> Vec<Attempt> {
     let logprobs = format!("{logprobs}{}", chat([(0, json!({}))]));
     vec![
         said("A value cut into single letters", "`a` `l` `i` `c` `e` …", letters(EMAIL), EMAIL, true, HELD),
+        said(
+            "Percent codes and entities cut into single characters",
+            &escaped_forms,
+            letters(&escaped_forms),
+            &escaped_forms[..16],
+            true,
+            "What may become an escape is held, at most 24 bytes.",
+        ),
         said("A card cut into single digits", "`4` `1` `1` `1` …", letters(CARD), CARD, true, HELD),
         said(
             "A token cut into single letters",

@@ -8,8 +8,10 @@ use crate::{Attempt, CARD, Carrier, EMAIL, TOKEN};
 const DECODED: &str = "Decoded text is scanned, whatever its JSON spelling.";
 const FOLDED: &str = "Rules see folded text; the original characters are what is cut.";
 const BY_DESIGN: &str = "Each text is scanned by itself; what is whole in none of them is not found.";
-const ENCODING: &str =
-    "Encodings are not decoded by default: any could be used, and decoding all would find values by chance.";
+const ENCODING: &str = "Other encodings than `decode` names are not looked through: any could be used, and decoding all would find values by chance.";
+const ESCAPED: &str =
+    "Escapes are looked through where `decode` says so; the original bytes are what is cut.";
+const ONE_LAYER: &str = "One layer is decoded: what reads the text next would have to decode it twice.";
 const IDS: &str =
     "Ids and labels that only the provider's billing reads: passed on, never a reason to block.";
 
@@ -150,6 +152,8 @@ fn characters() -> Vec<Attempt> {
 }
 
 fn rewritings() -> Vec<Attempt> {
+    let percent: String = EMAIL.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let numbers: String = EMAIL.bytes().map(|byte| format!("&#{byte};")).collect();
     vec![
         text("Spaces between a card's groups", CARD, true, "Written forms of numbers are known."),
         text(
@@ -186,8 +190,41 @@ fn rewritings() -> Vec<Attempt> {
         ),
         text("Base64", "YWxpY2UubGlkZGVsbEBjb3JwLXNlY3JldC5jb20=", false, ENCODING),
         text("Hexadecimal", "616c6963652e6c696464656c6c40636f72702d7365637265742e636f6d", false, ENCODING),
-        text("Percent codes", "alice.liddell%40corp-secret.com", false, ENCODING),
-        text("HTML entities", "alice.liddell&#64;corp-secret.com", false, ENCODING),
+        text("A percent code for the at", EMAIL.replace('@', "%40"), true, ESCAPED),
+        text("Percent codes for all characters", percent, true, ESCAPED),
+        text("An HTML entity by number", EMAIL.replace('@', "&#64;"), true, ESCAPED),
+        text("HTML entities by number for all characters", numbers, true, ESCAPED),
+        text(
+            "An entity without its semicolon",
+            EMAIL.replace('@', "&#64"),
+            true,
+            "Read as browsers read it.",
+        ),
+        text("HTML entities by name", EMAIL.replace('@', "&commat;").replace('.', "&period;"), true, ESCAPED),
+        text(
+            "Entities for what prints nothing",
+            EMAIL.replacen('l', "l&shy;&ZeroWidthSpace;", 2),
+            true,
+            ESCAPED,
+        ),
+        text("Percent codes for a zero-width space", EMAIL.replacen('l', "l%E2%80%8B", 2), true, ESCAPED),
+        text("Percent codes for spaces in a card", CARD.replace(' ', "%20"), true, ESCAPED),
+        text("A percent code in a token", TOKEN.replacen('X', "%58", 1), true, ESCAPED),
+        text("Percent codes encoded twice", EMAIL.replace('@', "%2540"), false, ONE_LAYER),
+        text("An entity in an entity", EMAIL.replace('@', "&amp;#64;"), false, ONE_LAYER),
+        text("A percent code in an entity", EMAIL.replace('@', "&#37;40"), false, ONE_LAYER),
+        text(
+            "An entity with many zeros",
+            EMAIL.replace('@', "&#00000000000000000000000064;"),
+            false,
+            "An entity has 24 bytes at most; longer ones stand for themselves.",
+        ),
+        text(
+            "Unicode codes of old servers",
+            EMAIL.replace('@', "%u0040"),
+            false,
+            "No standard: nothing decodes it.",
+        ),
         text(
             "Markdown emphasis inside the name",
             "alice.**liddell**@corp-secret.com",

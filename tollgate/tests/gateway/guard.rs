@@ -268,6 +268,36 @@ async fn overrides_are_for_those_they_name() {
     assert_eq!(gateway.metric("tollgate_findings_total", "action=\"log\",direction=\"request\""), 1.0);
 }
 
+/// HTML entities and percent codes are looked through as configured, in requests and in streams cut anywhere; what is masked are
+/// the bytes as they were written, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn escapes_are_looked_through_where_configured() {
+    let written = [EMAIL.replace('@', "%40"), EMAIL.replace('@', "&#64;").replace('.', "&period;")];
+    let said = format!("See ?a=1%20&to={}&b=50% or {} now.", written[0], written[1]);
+    let ask_both = async |guardrails: &str| {
+        let yaml = ONE_UPSTREAM.replace("{profile: strict}", guardrails);
+        let (fake, gateway) = in_front_of_fake(&yaml);
+        fake.script("m", Script::says(said.chars().map(String::from).collect::<Vec<_>>()));
+        let request = ask(&gateway, CHAT, &chat("m", &said, false)).await.0;
+        let answer = ask(&gateway, CHAT, &chat("m", "Hi", false)).await.1;
+        let streamed = client().post(gateway.url(CHAT)).json(&chat("m", "Hi", true)).send().await;
+        let stream = streamed.expect("answered").text().await.expect("whole");
+        let deltas = stream
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+        let text: String = deltas
+            .filter_map(|event| Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned()))
+            .collect();
+        (request, answer["choices"][0]["message"]["content"].clone(), text)
+    };
+    let masked = "See ?a=1%20&to=[EMAIL_1]&b=50% or [EMAIL_1] now.";
+    assert_eq!(ask_both("{profile: strict}").await, (400, json!(masked), masked.to_owned()));
+    assert_eq!(ask_both("{profile: strict, decode: []}").await, (200, json!(said), said.clone()));
+    let percent = ask_both("{profile: chat, decode: [percent]}").await;
+    let expect = format!("See ?a=1%20&to=[EMAIL_1]&b=50% or {} now.", written[1]);
+    assert_eq!(percent, (200, json!(expect), expect.clone()));
+}
+
 /// Profile `chat`: the caller knows what it has just said, so it stands in the answer; what it has not said is masked.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_caller_said_may_come_back() {

@@ -3,10 +3,21 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::encoded::{self, Hidden};
-use crate::scan::units::{Fold, IDEOGRAPH, LETTER, NOTHING};
+use crate::scan::units::{Fold, IDEOGRAPH, LETTER, NOTHING, is_ideograph_lead};
 
 /// Bytes that are looked at in one step.
 const BLOCK: usize = 32;
+
+/// First bytes of ideographs.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = is_ideograph_lead(byte as u8);
+        byte += 1;
+    }
+    plain
+};
 
 /// A folded text, and where in the raw one something may be hidden.
 #[derive(Debug, Default)]
@@ -85,15 +96,21 @@ impl Folded {
 
     /// Copies what folds to itself: ideographs, kana, Hangul.
     fn run(&mut self, text: &str, at: usize) -> Option<usize> {
+        /// Characters that are looked at in one step.
+        const STEP: usize = 8;
         let bytes = text.as_bytes();
-        let end = bytes.len();
-        let is_plain = |at: usize| match bytes[at] {
-            0xe4..=0xe9 | 0xeb | 0xec => true, // U+4000 to U+9FFF, U+B000 to U+CFFF
-            0xe3 => matches!(bytes[at + 1], 0x81..=0x83), // U+3040 to U+30FF
-            _ => false,
-        };
         let mut to = at;
-        while to < end && is_plain(to) {
+        while let Some(block) = bytes[to..].first_chunk::<{ 3 * STEP }>() {
+            if !(0..STEP).fold(true, |all, nth| all & PLAIN[usize::from(block[3 * nth])]) {
+                break;
+            }
+            to += 3 * STEP;
+        }
+        let is_plain = |at: usize| match bytes[at] {
+            0xe3 => matches!(bytes[at + 1], 0x81..=0x83), // U+3040 to U+30FF
+            byte => PLAIN[usize::from(byte)],
+        };
+        while to < bytes.len() && is_plain(to) {
             to += 3;
         }
         self.out.extend_from_slice(&bytes[at..to]);

@@ -6,14 +6,14 @@ use super::run::{back, shorten};
 use crate::scan::machine::{MAX_IPV6, MAX_LED, in_ipv6, in_lead};
 use crate::scan::number::{MAX_LEAD, lead};
 use crate::scan::rules::Rules;
-use crate::scan::trigger::{LANES, NOT_HEX, NOT_LOCAL, WIDE, unfinished};
+use crate::scan::trigger::{LANES, LEADS, NOT_HEX, NOT_LOCAL, SPECIAL, unfinished};
 use crate::scan::units::{IDEOGRAPH, LETTER, NOTHING, View};
 use crate::scan::{Action, Policy, email};
 
 impl Sweep {
     /// Whether nothing but the end of what was read is held back, and nothing is swallowed.
     #[inline]
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.open.is_empty()
             && self.decided.is_empty()
             && !self.number.is_open()
@@ -24,7 +24,7 @@ impl Sweep {
     /// Reads a short piece the short way: the same as `advance` and `settle` do where nothing is open before and after, as with
     /// most deltas of a stream. False: there is something to settle, or the piece was not read.
     #[inline]
-    pub(in crate::scan) fn glide(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) -> bool {
+    pub(super) fn glide(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) -> bool {
         if !self.is_quiet() {
             return false;
         }
@@ -42,9 +42,9 @@ impl Sweep {
             local = if state & NOT_LOCAL == 0 { local } else { end };
             hex = if state & NOT_HEX == 0 { hex } else { end };
         }
-        if seen & (accept | WIDE) == 0 {
+        if seen & (accept | SPECIAL) == 0 {
             (self.state, self.pos) = (state, end);
-        } else if seen & WIDE != 0 {
+        } else if seen & SPECIAL != 0 {
             return self.glide_wide(rules, policy, view);
         } else {
             self.advance(rules, policy, view);
@@ -56,16 +56,17 @@ impl Sweep {
         self.keep(local, hex, rules, policy, view)
     }
 
-    /// The same for a piece that is not all ASCII.
+    /// The same for a piece that is not all ASCII, or may hold an escape.
     #[inline(never)]
     fn glide_wide(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) -> bool {
+        let escapes = policy.switches().decode;
         let (enabled, accept) = (policy.reach.watch.enabled, policy.reach.watch.accept);
         let (mut state, mut seen, mut end) = (self.state, 0, self.pos);
         let (mut local, mut hex) = (self.local.start, self.hex.start);
         for c in view.text[self.pos - view.base..].chars() {
             let byte = view.fold.unit(c);
-            // How many of these may stand between two units is looked at elsewhere.
-            if byte == NOTHING {
+            // How many of these may stand between two units, and whether this is an escape, is looked at elsewhere.
+            if byte == NOTHING || escapes.may_begin_with(byte) {
                 return false;
             }
             end += c.len_utf8();
@@ -152,7 +153,7 @@ impl Sweep {
     fn held_end(&self, mut held: (usize, usize), policy: &Policy, view: &View<'_>) -> (usize, usize) {
         let (watch, runs) = (&policy.reach.watch, &policy.reach.runs);
         if runs.email != Action::Off {
-            let start = if self.state & WIDE == 0 { self.local.start } else { self.local_start(view) };
+            let start = if self.state & SPECIAL == 0 { self.local.start } else { self.local_start(view) };
             hold(&mut held, start, runs.email.acts());
         }
         if runs.lead != Action::Off {
@@ -210,7 +211,7 @@ impl Sweep {
     fn hold_begun(&self, held: &mut (usize, usize), policy: &Policy, view: &View<'_>) {
         let pos = self.pos;
         let (watch, runs) = (&policy.reach.watch, &policy.reach.runs);
-        if runs.number != Action::Off && !self.number.is_open() {
+        if self.state & (watch.numbers | LEADS) != 0 && runs.number != Action::Off && !self.number.is_open() {
             let digit = units_back(view, pos, unfinished(self.state, watch.numbers)).unwrap_or(pos);
             hold(held, lead(view, digit.max(self.number.at), self.number.at), runs.number.acts());
         }

@@ -137,7 +137,8 @@ impl Sweep {
             return;
         }
         let begin = if from == 0 { first } else { self.after_gap(from, view) };
-        self.decided.push(Decided { rule: candidate.rule, start: begin, end: self.ends[to - 1], rest });
+        let end = self.ends[to - 1];
+        self.decided.push(Decided { rest, ..Decided::whole(candidate.rule, begin, end) });
         if rest.is_some() {
             self.floors.push(end);
         }

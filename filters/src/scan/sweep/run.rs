@@ -6,7 +6,7 @@ use crate::scan::units::View;
 /// The run of a class that the text read so far ends with.
 ///
 /// Carried from piece to piece: only the new piece is walked back over, unless the run is longer than it may be.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Run {
     pub(super) start: usize,
     /// Up to where it was read.

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::Sweep;
-use crate::scan::Policy;
+use crate::scan::escape::Decoded;
 use crate::scan::machine::{Rest, Swallowed};
 use crate::scan::mask::shape::is_stand_in;
 use crate::scan::rules::{Found, RuleId, Rules};
 use crate::scan::units::View;
+use crate::scan::{Escapes, Policy};
 
 /// A finding that is not settled.
 #[derive(Debug, Clone)]
@@ -16,12 +17,21 @@ pub(in crate::scan) struct Decided {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) rest: Option<Rest>,
+    /// Where it ends in the decoded text, if it was found there.
+    pub(super) decoded: Option<usize>,
 }
 
 impl Decided {
     pub(in crate::scan) fn whole(rule: RuleId, start: usize, end: usize) -> Decided {
-        Decided { rule, start, end, rest: None }
+        Decided { rule, start, end, rest: None, decoded: None }
     }
+}
+
+/// The text as it is, and what it stands for where that is read as well.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Views<'a> {
+    pub(super) raw: View<'a>,
+    pub(super) decoded: Option<(View<'a>, &'a Decoded)>,
 }
 
 /// Who is told of what is settled.
@@ -120,32 +130,65 @@ pub fn put_in_order(found: &mut Vec<Found>, first: usize) {
 }
 
 /// The settled findings of one sort, those that act or those that do not.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Settled {
     /// End of the last one.
-    end: usize,
-    /// What of it is still being swallowed.
+    pub(super) end: usize,
+    /// Its rule, and where that has found it.
+    of: Option<(RuleId, usize)>,
+    /// What of it is still being swallowed; then it ends where the view does.
     pub(super) rest: Option<Rest>,
+    /// The same in the decoded text, and up to where it was swallowed there.
+    pub(super) decoded: Option<(usize, Rest)>,
 }
 
 impl Settled {
-    /// Swallows up to the end of the view.
-    fn swallow(&mut self, rules: &Rules, view: &View<'_>) {
-        while let Some(rest) = &mut self.rest {
-            // What prints nothing goes with the run: it needs not be held until the next character is seen.
-            let Some(unit) = view.next(self.end) else {
-                self.end = view.end;
-                return;
-            };
-            self.end = unit.start;
-            match rest.take(unit.byte, rules) {
-                Swallowed::Yes => self.end = unit.end,
-                Swallowed::Last => {
-                    self.end = unit.end;
-                    self.rest = None;
-                }
-                Swallowed::No => self.rest = None,
+    fn new(d: &Decided) -> Settled {
+        let settled = Settled { end: d.end, of: Some((d.rule, d.start)), rest: None, decoded: None };
+        match d.decoded {
+            None => Settled { rest: d.rest, ..settled },
+            Some(end) => Settled { decoded: d.rest.map(|rest| (end, rest)), ..settled },
+        }
+    }
+
+    #[inline]
+    pub(super) fn goes_on(&self) -> bool {
+        self.rest.is_some() || self.decoded.is_some()
+    }
+
+    /// Swallows up to the end of the views.
+    fn swallow(&mut self, rules: &Rules, views: &Views<'_>) {
+        if let Some(rest) = &mut self.rest
+            && !swallow(&mut self.end, rest, rules, &views.raw)
+        {
+            self.rest = None;
+        }
+        if let (Some((end, rest)), Some((view, decoded))) = (&mut self.decoded, &views.decoded) {
+            let goes_on = swallow(end, rest, rules, view);
+            self.end = self.end.max(decoded.raw(*end));
+            if !goes_on {
+                self.decoded = None;
             }
+        }
+    }
+}
+
+/// Moves `end` to the end of a run, or of the view: then the run may go on.
+fn swallow(end: &mut usize, rest: &mut Rest, rules: &Rules, view: &View<'_>) -> bool {
+    loop {
+        // What prints nothing goes with the run: it needs not be held until the next character is seen.
+        let Some(unit) = view.next(*end) else {
+            *end = view.end;
+            return true;
+        };
+        *end = unit.start;
+        match rest.take(unit.byte, rules) {
+            Swallowed::Yes => *end = unit.end,
+            Swallowed::Last => {
+                *end = unit.end;
+                return false;
+            }
+            Swallowed::No => return false,
         }
     }
 }
@@ -157,24 +200,26 @@ impl Sweep {
         horizon: usize,
         rules: &Rules,
         policy: &Policy,
-        view: &View<'_>,
+        views: &Views<'_>,
         sink: &mut impl Sink,
     ) -> bool {
-        if self.acting.rest.is_some() {
+        if self.acting.goes_on() {
             let before = self.acting.end;
-            self.acting.swallow(rules, view);
+            self.acting.swallow(rules, views);
             self.acted.push((before, self.acting.end));
             sink.extend(self.acting.end);
         }
-        if self.observing.rest.is_some() {
-            self.observing.swallow(rules, view);
-            sink.extend_observed(self.observing.end, self.observing.rest.is_some());
+        if self.observing.goes_on() {
+            self.observing.swallow(rules, views);
+            sink.extend_observed(self.observing.end, self.observing.goes_on());
         }
         if self.decided.is_empty() {
             self.acted.retain(|(_, end)| *end > horizon);
             return true;
         }
-        self.decided.sort_by_key(|d| (d.start, d.rest.is_none(), std::cmp::Reverse(d.end), d.rule));
+        self.decided.sort_by_key(|d| {
+            (d.start, d.rest.is_none(), std::cmp::Reverse(d.end), d.rule, d.decoded.is_some())
+        });
         let mut decided = std::mem::take(&mut self.decided);
         let mut go_on = true;
         decided.retain(|d| {
@@ -183,7 +228,7 @@ impl Sweep {
                 return true;
             }
             if acts {
-                go_on = self.settle_acting(d, rules, policy, view, sink);
+                go_on = self.settle_acting(d, rules, policy, views, sink);
             }
             !acts
         });
@@ -195,7 +240,7 @@ impl Sweep {
             }
             blocked |= d.start >= horizon || d.end > frontier;
             if !blocked {
-                self.settle_observing(d, rules, policy, view, sink);
+                self.settle_observing(d, rules, policy, views, sink);
             }
             blocked
         });
@@ -210,21 +255,26 @@ impl Sweep {
         d: &Decided,
         rules: &Rules,
         policy: &Policy,
-        view: &View<'_>,
+        views: &Views<'_>,
         sink: &mut impl Sink,
     ) -> bool {
-        if is_stand_in(view.raw(d.start, d.end)) {
+        if is_stand_in(views.raw.raw(d.start, d.end)) {
             return true;
         }
         sink.demand(d.rule, d.start..d.end);
-        if d.end <= self.acting.end {
+        let start = d.start.max(self.acting.end);
+        let mut go_on = true;
+        if d.end > self.acting.end {
+            self.acting = Settled::new(d);
+            go_on = sink.act(found(d, start..d.end, rules, policy));
+        } else if self.acting.of == Some((d.rule, d.start)) && d.rest.is_some() {
+            // Found as it is and decoded: the run behind it ends with the longer of the two.
+            self.acting.decoded = self.acting.decoded.or(Settled::new(d).decoded);
+        } else {
             return true;
         }
-        let start = d.start.max(self.acting.end);
-        self.acting = Settled { end: d.end, rest: d.rest };
-        let go_on = sink.act(rules.found(policy, d.rule, start..d.end, d.end - start));
         if d.rest.is_some() {
-            self.acting.swallow(rules, view);
+            self.acting.swallow(rules, views);
             sink.extend(self.acting.end);
         }
         self.acted.push((start, self.acting.end));
@@ -236,10 +286,10 @@ impl Sweep {
         d: &Decided,
         rules: &Rules,
         policy: &Policy,
-        view: &View<'_>,
+        views: &Views<'_>,
         sink: &mut impl Sink,
     ) {
-        if is_stand_in(view.raw(d.start, d.end)) {
+        if is_stand_in(views.raw.raw(d.start, d.end)) {
             return;
         }
         sink.demand(d.rule, d.start..d.end);
@@ -247,9 +297,15 @@ impl Sweep {
         if d.start < self.observing.end || overlaps {
             return;
         }
-        self.observing = Settled { end: d.end, rest: d.rest };
-        self.observing.swallow(rules, view);
-        let found = rules.found(policy, d.rule, d.start..self.observing.end, d.end - d.start);
-        sink.observe(found, self.observing.rest.is_some());
+        self.observing = Settled::new(d);
+        self.observing.swallow(rules, views);
+        let found = Found { span: d.start..self.observing.end, ..found(d, d.start..d.end, rules, policy) };
+        sink.observe(found, self.observing.goes_on());
     }
+}
+
+fn found(d: &Decided, span: Range<usize>, rules: &Rules, policy: &Policy) -> Found {
+    let decoded = if d.decoded.is_some() { policy.switches().decode } else { Escapes::NONE };
+    let identity = span.len();
+    Found { decoded, ..rules.found(policy, d.rule, span, identity) }
 }

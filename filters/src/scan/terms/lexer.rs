@@ -9,7 +9,7 @@ use crate::scan::sweep::{Decided, MAX_RAW_PER_UNIT};
 use crate::scan::units::View;
 
 /// A token so far: eight bytes at a time.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Token {
     hash: u64,
     bytes: u64,
@@ -118,7 +118,7 @@ const WORD: [bool; 256] = {
 };
 
 /// What one dictionary makes of the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Reader {
     rule: RuleId,
     acts: bool,
@@ -129,7 +129,7 @@ struct Reader {
 }
 
 /// State of the pass over a text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::scan) struct Lexer {
     readers: Vec<Reader>,
     /// Raw offset up to which it has read.
@@ -142,6 +142,7 @@ pub(in crate::scan) struct Lexer {
     end: usize,
     before: usize,
     decided: Vec<Decided>,
+    overran: bool,
 }
 
 /// A complete token.
@@ -175,6 +176,7 @@ impl Lexer {
             end: 0,
             before: 0,
             decided: Vec::new(),
+            overran: false,
         })
     }
 
@@ -233,7 +235,10 @@ impl Lexer {
             self.chars += 1;
             return end;
         }
-        let Some((folded, class)) = table.fold(c, view.fold) else { return end };
+        let Some((folded, class)) = table.fold(c, view.fold) else {
+            self.stretch(view.base + at, view.base + end);
+            return end;
+        };
         if class == Class::Word {
             if self.word.len == 0 {
                 (self.start, self.before) = (view.base + at, self.chars);
@@ -246,6 +251,30 @@ impl Lexer {
         }
         self.chars += folded.chars;
         end
+    }
+
+    /// A character that prints nothing, from one raw offset to another. Where it makes what may be the beginning of a term longer
+    /// than may be held, as much as may be is taken for a finding.
+    fn stretch(&mut self, from: usize, to: usize) {
+        for reader in self.readers.iter().filter(|reader| reader.acts) {
+            let fits = |start: usize, chars: usize| {
+                let crosses = from - start <= reader.limit && to - start > reader.limit;
+                crosses && self.chars - chars <= reader.dictionary.longest
+            };
+            let mut starts =
+                reader.open.iter().filter(|open| fits(open.start, open.chars)).map(|open| open.start);
+            let word =
+                self.word.len > 0 && fits(self.start, self.before) && reader.dictionary.may_begin(&self.word);
+            if let Some(start) = starts.next().or_else(|| word.then_some(self.start)) {
+                self.overran = true;
+                self.decided.push(Decided::whole(reader.rule, start, from));
+            }
+        }
+    }
+
+    /// Whether something that may have been a term of a rule that acts had more raw bytes than may be held.
+    pub(in crate::scan) fn overran(&self) -> bool {
+        self.overran
     }
 
     /// Whether a mark can matter: it begins or goes on with a term.
@@ -347,6 +376,22 @@ impl Lexer {
             }
         }
         decided.append(&mut self.decided);
+    }
+
+    /// The first raw offset that a term may reach back to, if this and another lexer, whose offsets are so far behind, go on in
+    /// the same way.
+    pub(in crate::scan) fn reach(&self, other: &Lexer, behind: usize) -> Option<usize> {
+        let is_idle = |lexer: &Lexer| lexer.readers.iter().all(|reader| reader.open.is_empty());
+        if !is_idle(self) || !is_idle(other) || self.word != other.word {
+            return None;
+        }
+        if self.word.len == 0 {
+            return Some(self.at);
+        }
+        let same = self.start == other.start + behind
+            && self.end == other.end + behind
+            && self.chars - self.before == other.chars - other.before;
+        same.then_some(self.start)
     }
 
     /// Says where each beginning of a term stands, and whether its rule acts.

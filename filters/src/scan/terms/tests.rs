@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::scan::{Action, Direction, RuleSpec, Rules, Switches};
+use crate::scan::{Action, Direction, Masker, RuleSpec, Rules, Scanner, Switches};
 
 /// A rule with these terms.
 fn compile(terms: &[&str]) -> Rules {
@@ -104,4 +106,44 @@ fn a_clash_does_not_show_the_terms() {
 fn a_list_does_not_show_its_terms() {
     let list = TermList::new(vec!["Project Falcon".into()]);
     assert!(!format!("{list:?}").contains("Falcon"));
+}
+
+/// However the pieces are cut: what stretches the beginning of a term past what may be held is not let go as if it were none.
+#[test]
+fn a_term_that_is_stretched_past_the_bound_overran() {
+    let yaml = r"[{id: names, kind: name, terms: [Falcon, Falcon Nine Heavy]}]";
+    let rules = Arc::new(Rules::compile(&Rules::parse(yaml).expect("parses")).expect("compiles"));
+    let policy = Arc::new(rules.policy(Direction::Answer, |_| Action::Mask, Switches::default()));
+    let stretched = |text: &str, by: usize| -> String {
+        text.chars().flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\u{200b}', by))).collect()
+    };
+    for (term, by, overran) in [
+        ("Falcon", 0, false),
+        ("Falcon", 3, false),
+        ("Falcon", 9, true),
+        ("Falcon Nine Heavy", 1, false),
+        ("Falcon Nine Heavy", 4, true),
+        ("Eagle Nine", 40, false),
+    ] {
+        let text = format!("the {} flies", stretched(term, by));
+        let mut found = Vec::new();
+        rules.scan(&policy, &text, &mut found);
+        assert_eq!(found.len(), usize::from(term != "Eagle Nine"), "{term} by {by}: {found:?}");
+        for size in [1, 7, text.len()] {
+            let (mut masker, mut out) = (Masker::new(), String::new());
+            let mut scanner = Scanner::new(&rules, &policy);
+            let mut rest = text.as_str();
+            while !rest.is_empty() && !scanner.overran() {
+                let mut cut = size.min(rest.len());
+                while !rest.is_char_boundary(cut) {
+                    cut += 1;
+                }
+                let (piece, others) = rest.split_at(cut);
+                rest = others;
+                scanner.push(piece, &mut masker, &mut out);
+            }
+            assert_eq!(scanner.overran(), overran, "{term} by {by} in pieces of {size}");
+            assert!(!overran || out.starts_with("the [NAME_1]") || out == "the ", "{term} by {by}: {out:?}");
+        }
+    }
 }

@@ -73,7 +73,10 @@ pub(super) fn guardrails(
             );
         }
     }
-    let profile = profile(report, path, &raw.profile, profiles);
+    let mut profile = profile(report, path, &raw.profile, profiles);
+    if let Some(decode) = raw.decode {
+        profile.decode = decode;
+    }
     fleet.check_profile(report, &path.key("profile"), &profile);
     let mut overrides = Vec::with_capacity(raw.overrides.len());
     for (index, raw) in raw.overrides.into_iter().enumerate() {

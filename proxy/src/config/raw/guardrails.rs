@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_filters::conf::Secret;
 use tollgate_filters::scan::request::Identifiers;
-use tollgate_filters::scan::{Action, Direction, LookAlike};
+use tollgate_filters::scan::{Action, Direction, Escape, LookAlike};
 
 use super::{FilePath, Labels, Selector};
 use crate::config::{FailedCode, Shadowed};
@@ -23,6 +23,10 @@ pub struct Guardrails {
     pub rules: Vec<FilePath>,
     /// Files with signals of prompt injections besides the built-in ones; docs/prompt-injection.md says how they are written.
     pub injection_signals: Vec<FilePath>,
+    /// Escapes that are looked through, beside the text as it is: `html` (`&#64;`, `&commat;`), `percent` (`%40`). One layer is
+    /// decoded; what is masked are the original bytes.
+    #[schemars(extend("x-unset" = "what the profile says: both in `strict`, none in `chat` and `coding`"), example = &["html", "percent"])]
+    pub decode: Option<Vec<Escape>>,
     /// Longest text a rule may hold back in a stream, in bytes; a rule that needs more is refused.
     #[schemars(range(min = 16, max = 65_536))]
     pub max_hold_bytes: usize,
@@ -59,6 +63,7 @@ impl Default for Guardrails {
             overrides: Vec::new(),
             rules: Vec::new(),
             injection_signals: Vec::new(),
+            decode: None,
             max_hold_bytes: 320,
             show_values: false,
             pseudonym_key: None,
