@@ -7,31 +7,25 @@
 mod scenario;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
-use tollgate_fake_upstream::{Fake, Options};
 
 use self::scenario::{Figures, Scenario, check, per_unit};
 use crate::Failure;
 use crate::load::{Outcome, Target, open_streams};
 use crate::prompt;
 use crate::report::{self, Budget, Row};
-use crate::subject::{self, Subject};
+use crate::stage::{Gateway, Stage, chat_of, on_stage};
+use crate::subject::Subject;
 use crate::usage::{Cpu, resident};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The gateway's configuration
-    #[arg(long, default_value = "conf/all-on.yaml")]
-    config: PathBuf,
-    /// The gateway's binary; default: the one built beside this
-    #[arg(long)]
-    gateway: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: Gateway,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of each measurement
@@ -43,16 +37,11 @@ pub(crate) struct Arguments {
     /// Beginning of the names of the gateway's request threads
     #[arg(long, default_value = "data")]
     request_threads: String,
-    /// Where the JSON goes
-    #[arg(long, default_value = "bench/results")]
-    results: PathBuf,
     /// Another bare pass-through in the gateway's place: shows how far two equals differ on this machine
     #[arg(long)]
     bare_only: bool,
 }
 
-const CHAT: &str = "/v1/chat/completions";
-const KEY: &str = "bench-key-of-the-load-client-0001";
 struct Bench {
     direct: Target,
     bare: (Subject, Target),
@@ -65,29 +54,19 @@ struct Bench {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let fake = Fake::start(Options { keep: 0, ..Options::default() })?;
-    let folder = std::env::temp_dir().join(format!("tollgate-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let done = measure(&arguments, &fake, &folder).await;
-    // Logs of a failed run are worth keeping; the error names none, so say where they are.
-    match &done {
-        Ok(()) => std::fs::remove_dir_all(&folder)?,
-        Err(_) => eprintln!("logs: {}", folder.display()),
-    }
-    done
+    on_stage(&arguments.gateway, async |stage| measure(&arguments, stage).await).await
 }
 
-async fn measure(arguments: &Arguments, fake: &Fake, folder: &std::path::Path) -> Result<(), Failure> {
-    let bare = start_bare("bare", fake.addr(), folder)?;
+async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure> {
+    let bare = stage.bare("bare")?;
     let gateway = if arguments.bare_only {
-        start_bare("second", fake.addr(), folder)?
+        stage.bare("second")?
     } else {
-        start_gateway(arguments, fake.addr(), folder)?
+        stage.gateway("gateway", &arguments.gateway.config)?.0
     };
-    let at = |subject: &Subject| Target::new(subject.address, CHAT, Some(KEY.to_owned()));
-    let targets = (at(&bare)?, at(&gateway)?);
+    let targets = (chat_of(&bare)?, chat_of(&gateway)?);
     let mut bench = Bench {
-        direct: Target::new(fake.addr(), CHAT, None)?,
+        direct: stage.direct()?,
         bare: (bare, targets.0),
         gateway: (gateway, targets.1),
         request_threads: (!arguments.bare_only).then(|| arguments.request_threads.clone()),
@@ -108,42 +87,13 @@ async fn measure(arguments: &Arguments, fake: &Fake, folder: &std::path::Path) -
     print!("{}", report::table(&rows));
     let threads = bench.by_thread();
     print!("{}", threads.1);
-    let path = write(arguments, &rows, &threads.0)?;
-    println!("written to {}", path.display());
-    Ok(())
-}
-
-fn start_bare(
-    name: &'static str,
-    upstream: SocketAddr,
-    folder: &std::path::Path,
-) -> Result<Subject, Failure> {
-    let address = subject::free_address()?;
-    let arguments =
-        ["bare", "--listen", &address.to_string(), "--upstream", &upstream.to_string()].map(str::to_owned);
-    let program = std::env::current_exe()?;
-    Subject::start(name, &program, &arguments, &[], address, &folder.join(format!("{name}.log")))
-}
-
-fn start_gateway(
-    arguments: &Arguments,
-    upstream: SocketAddr,
-    folder: &std::path::Path,
-) -> Result<Subject, Failure> {
-    let (address, admin) = (subject::free_address()?, subject::free_address()?);
-    let program = match &arguments.gateway {
-        Some(path) => path.clone(),
-        None => subject::sibling("tollgate")?,
-    };
-    let environment = [
-        ("LISTEN", address.to_string()),
-        ("ADMIN", admin.to_string()),
-        ("STATE_DIR", folder.join("state").display().to_string()),
-        ("TOLLGATE_KEY", KEY.to_owned()),
-        ("UPSTREAM", format!("http://{upstream}")),
-    ];
-    let serve = ["serve".to_owned(), "-c".to_owned(), arguments.config.display().to_string()];
-    Subject::start("gateway", &program, &serve, &environment, address, &folder.join("gateway.log"))
+    stage.write(
+        "compare",
+        json!({
+            "rounds": arguments.rounds, "seconds": arguments.seconds, "bare_only": arguments.bare_only,
+            "rows": report::json(&rows), "tollgate_threads_us": threads.0,
+        }),
+    )
 }
 
 impl Bench {
@@ -307,22 +257,6 @@ impl Bench {
         }
         (object.into(), text)
     }
-}
-
-fn write(arguments: &Arguments, rows: &[Row], threads: &Value) -> Result<PathBuf, Failure> {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        model.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown").to_owned();
-    let result = json!({
-        "unix_time": at, "cpu": model, "pinned": subject::can_pin(), "rounds": arguments.rounds,
-        "seconds": arguments.seconds, "config": arguments.config, "bare_only": arguments.bare_only,
-        "rows": report::json(rows), "tollgate_threads_us": threads,
-    });
-    std::fs::create_dir_all(&arguments.results)?;
-    let path = arguments.results.join(format!("compare-{at}.json"));
-    std::fs::write(&path, serde_json::to_string_pretty(&result)? + "\n")?;
-    Ok(path)
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -1,31 +1,23 @@
 //! Whether a request costs the same however much is configured: few and many keys, organisations and targets, measured in turn in
 //! one run.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use tollgate_fake_upstream::{Fake, Options};
 
 use crate::Failure;
-use crate::load::{Plan, Target};
+use crate::load::Plan;
 use crate::prompt;
-use crate::subject::{self, Subject};
+use crate::stage::{Gateway, Stage, chat_of, on_stage};
+use crate::subject::Subject;
 use crate::usage::{Cpu, resident};
 
-const CHAT: &str = "/v1/chat/completions";
-const KEY: &str = "bench-key-of-the-load-client-0001";
 const FEW: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration that is enlarged
-    #[arg(long, default_value = "conf/all-on.yaml")]
-    config: PathBuf,
-    /// The gateway's binary; default: the one built beside this
-    #[arg(long)]
-    gateway: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: Gateway,
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Seconds of each measurement
@@ -53,25 +45,17 @@ const SIZES: [Size; 4] = [
 ];
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let fake = Fake::start(Options { keep: 0, ..Options::default() })?;
-    let folder = std::env::temp_dir().join(format!("tollgate-bench-flat-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let done = measure(&arguments, &fake, &folder).await;
-    match &done {
-        Ok(()) => std::fs::remove_dir_all(&folder)?,
-        Err(_) => eprintln!("logs: {}", folder.display()),
-    }
-    done
+    on_stage(&arguments.gateway, async |stage| measure(&arguments, stage).await).await
 }
 
-async fn measure(arguments: &Arguments, fake: &Fake, folder: &Path) -> Result<(), Failure> {
-    let config: Value = serde_saphyr::from_str(&std::fs::read_to_string(&arguments.config)?)?;
+async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure> {
+    let config: Value = serde_saphyr::from_str(&stage.config()?)?;
     let mut subjects = Vec::new();
     for (number, size) in SIZES.iter().enumerate() {
-        let path = folder.join(format!("{number}.yaml"));
+        let path = stage.folder.join(format!("{number}.yaml"));
         // JSON is YAML.
         std::fs::write(&path, enlarged(config.clone(), size)?.to_string())?;
-        subjects.push(start(arguments, size.name, &path, &fake.url(), &folder.join(number.to_string()))?);
+        subjects.push(stage.gateway(size.name, &path)?.0);
     }
     let mut costs = vec![Vec::new(); SIZES.len()];
     // The first round warms up, and does not count.
@@ -104,14 +88,8 @@ fn print_table(subjects: &[Subject], costs: &[Vec<f64>]) {
 
 /// CPU of the request threads, µs per request.
 async fn cost(subject: &Subject, arguments: &Arguments) -> Result<f64, Failure> {
-    let plan = Plan {
-        target: Target::new(subject.address, CHAT, Some(KEY.to_owned()))?,
-        body: Bytes::from(prompt::body("words:20", 300, false)),
-        stream: false,
-        concurrency: 64,
-        requests: 10_000_000,
-        time: Duration::from_secs_f64(arguments.seconds),
-    };
+    let body = prompt::body("words:20", 300, false);
+    let plan = Plan::new(chat_of(subject)?, body, 64, Duration::from_secs_f64(arguments.seconds));
     let before = Cpu::of(subject.pid());
     let outcome = plan.run().await;
     let used = Cpu::of(subject.pid()).since(&before).of_threads(&arguments.request_threads);
@@ -160,27 +138,4 @@ fn enlarged(mut config: Value, size: &Size) -> Result<Value, Failure> {
         config[name] = list.into();
     }
     Ok(config)
-}
-
-fn start(
-    arguments: &Arguments,
-    name: &'static str,
-    config: &Path,
-    upstream: &str,
-    folder: &Path,
-) -> Result<Subject, Failure> {
-    let (address, admin) = (subject::free_address()?, subject::free_address()?);
-    let program = match &arguments.gateway {
-        Some(path) => path.clone(),
-        None => subject::sibling("tollgate")?,
-    };
-    let environment = [
-        ("LISTEN", address.to_string()),
-        ("ADMIN", admin.to_string()),
-        ("STATE_DIR", folder.display().to_string()),
-        ("TOLLGATE_KEY", KEY.to_owned()),
-        ("UPSTREAM", upstream.to_owned()),
-    ];
-    let serve = ["serve".to_owned(), "-c".to_owned(), config.display().to_string()];
-    Subject::start(name, &program, &serve, &environment, address, &folder.with_extension("log"))
 }

@@ -1,50 +1,62 @@
 //! What the guard adds to a stream: time to the first token and the delay of each word, with and without it, in one run.
 //!
-//! The upstream says word `k` at `k` times its pace after the first. A word's delay is its arrival after the request was sent, less
-//! that: the upstream's own share is what the direct connection shows. A word that could begin a value waits for the next one;
-//! that is part of its delay.
+//! The upstream says word `k` at `k` times its pace after the first. A word's delay is the arrival of its last byte after the
+//! request was sent, less that: the upstream's own share is what the direct connection shows. A word that could begin a value
+//! waits for what comes after it; that is part of its delay. Where words bring the space before them, as the tokens of most models
+//! do, that is every word: an `@` might follow.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use serde_json::json;
 use tokio::task::LocalSet;
-use tollgate_fake_upstream::{Fake, Options};
+use tollgate_fake_upstream::Script;
 
 use crate::Failure;
-use crate::load::{Target, quantile};
+use crate::load::{Target, micros, quantile};
 use crate::prompt;
 use crate::reading::Reading;
-use crate::subject::{self, Subject};
+use crate::stage::{Gateway, Stage, chat_of, on_stage};
 
-const CHAT: &str = "/v1/chat/completions";
-const KEY: &str = "bench-key-of-the-load-client-0001";
-const WORDS: u32 = 100;
+const WORDS: [&str; 8] = ["every", "word", "of", "this", "answer", "is", "one", "delta"];
+const COUNT: usize = 100;
 const MOST_STREAMS: usize = 1_000;
 const MOST_ROUNDS: usize = 100;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The gateway's configuration, guard on
-    #[arg(long, default_value = "conf/all-on.yaml")]
-    config: PathBuf,
-    /// The gateway's binary; default: the one built beside this
-    #[arg(long)]
-    gateway: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: Gateway,
     /// Streams at once
     #[arg(long, default_value_t = 20)]
     streams: usize,
     /// Milliseconds between the words of a stream
     #[arg(long, default_value_t = 10)]
-    pace: u32,
+    pace: u64,
     /// Times that all streams are run against each subject
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
-/// Microseconds of one subject, unsorted.
+/// Where a word's space stands.
+#[derive(Debug, Clone, Copy)]
+enum Spaces {
+    Behind,
+    Before,
+}
+
+/// What is said, and how fast.
+struct Answer {
+    model: &'static str,
+    /// Where each word ends in the text.
+    ends: Vec<usize>,
+    pace: Duration,
+}
+
+/// Microseconds of one subject.
 #[derive(Debug, Default)]
 struct Times {
     first: Vec<u32>,
@@ -52,68 +64,79 @@ struct Times {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let fake = Fake::start(Options { keep: 0, ..Options::default() })?;
-    let folder = std::env::temp_dir().join(format!("tollgate-bench-guard-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let done = measure(&arguments, &fake, &folder).await;
-    match &done {
-        Ok(()) => std::fs::remove_dir_all(&folder)?,
-        Err(_) => eprintln!("logs: {}", folder.display()),
-    }
-    done
+    on_stage(&arguments.gateway, async |stage| measure(&arguments, stage).await).await
 }
 
-async fn measure(arguments: &Arguments, fake: &Fake, folder: &Path) -> Result<(), Failure> {
-    let yaml = std::fs::read_to_string(&arguments.config)?;
-    let off = folder.join("off.yaml");
+async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure> {
+    let (off, profile) = (stage.folder.join("off.yaml"), stage.folder.join("none.yaml"));
     std::fs::write(
-        folder.join("none.yaml"),
+        &profile,
         "name: none\nrequest: {\"*\": off}\nanswer: {\"*\": off}\nprompt_injection: {action: off}\n",
     )?;
-    std::fs::write(&off, without_guard(&yaml, &folder.join("none.yaml"))?)?;
-    let upstream = fake.url();
-    let start = |name, config: &Path| start_gateway(arguments, name, config, &upstream, folder);
-    let (without, with) = (start("guard-off", &off)?, start("guard-on", &arguments.config)?);
-    let at = |subject: &Subject| Target::new(subject.address, CHAT, Some(KEY.to_owned()));
-    let subjects = [
-        ("direct", Target::new(fake.addr(), CHAT, None)?),
-        ("guard off", at(&without)?),
-        ("guard on", at(&with)?),
-    ];
-    let mut times: Vec<Times> = subjects.iter().map(|_| Times::default()).collect();
-    // The first round warms up, and does not count.
-    for round in 0..=arguments.rounds.min(MOST_ROUNDS) {
-        for ((name, target), times) in subjects.iter().zip(&mut times) {
-            let seen = streams(target, arguments).await.map_err(|failure| format!("{name}: {failure}"))?;
-            if round > 0 {
-                times.first.extend(seen.first);
-                times.delays.extend(seen.delays);
+    std::fs::write(&off, without_guard(&stage.config()?, &profile)?)?;
+    let (without, _) = stage.gateway("guard-off", &off)?;
+    let (with, _) = stage.gateway("guard-on", &arguments.gateway.config)?;
+    let subjects =
+        [("direct", stage.direct()?), ("guard off", chat_of(&without)?), ("guard on", chat_of(&with)?)];
+    let mut rows = Vec::new();
+    for spaces in [Spaces::Behind, Spaces::Before] {
+        let answer = Answer::new(spaces, Duration::from_millis(arguments.pace), stage);
+        let mut times: Vec<Times> = subjects.iter().map(|_| Times::default()).collect();
+        // The first round warms up, and does not count.
+        for round in 0..=arguments.rounds.min(MOST_ROUNDS) {
+            for ((name, target), times) in subjects.iter().zip(&mut times) {
+                let seen = streams(target, &answer, arguments.streams).await;
+                let seen = seen.map_err(|failure| format!("{name}: {failure}"))?;
+                if round > 0 {
+                    times.first.extend(seen.first);
+                    times.delays.extend(seen.delays);
+                }
             }
         }
+        println!(
+            "space {spaces:?} each word, {} streams, a word each {} ms",
+            arguments.streams, arguments.pace
+        );
+        rows.extend(table(spaces, &subjects, times, answer.pace));
     }
-    print_table(&subjects.map(|(name, _)| name), &mut times);
-    Ok(())
+    stage.write("guard", json!({"streams": arguments.streams, "pace_ms": arguments.pace, "rows": rows}))
 }
 
-fn print_table(names: &[&str], times: &mut [Times]) {
+/// Prints the figures of all subjects, and gives them as JSON.
+fn table(
+    spaces: Spaces,
+    subjects: &[(&str, Target)],
+    times: Vec<Times>,
+    pace: Duration,
+) -> Vec<serde_json::Value> {
     println!(
-        "{:<12}{:>24}{:>28}{:>8}",
-        "ms", "first token p50    p99", "delay of a word p50    p99", "words"
+        "{:<12}{:>24}{:>28}{:>8}{:>20}",
+        "ms", "first token p50    p99", "delay of a word p50    p99", "words", "a pace late or more"
     );
-    for (name, times) in names.iter().zip(times) {
+    let row = |((name, _), mut times): (&(&str, Target), Times)| {
         times.first.sort_unstable();
         times.delays.sort_unstable();
         let ms =
             |sorted: &[u32], share| quantile(sorted, share).map_or(f64::NAN, |us| f64::from(us) / 1000.0);
+        let late = times.delays.iter().filter(|delay| **delay >= micros(pace)).count();
+        let late = late as f64 / times.delays.len().max(1) as f64;
+        let (first, delay) =
+            ([0.5, 0.99].map(|q| ms(&times.first, q)), [0.5, 0.99].map(|q| ms(&times.delays, q)));
         println!(
-            "{name:<12}{:>17.3}{:>7.3}{:>21.3}{:>7.3}{:>8}",
-            ms(&times.first, 0.5),
-            ms(&times.first, 0.99),
-            ms(&times.delays, 0.5),
-            ms(&times.delays, 0.99),
-            times.delays.len()
+            "{name:<12}{:>17.3}{:>7.3}{:>21.3}{:>7.3}{:>8}{:>19.1}%",
+            first[0],
+            first[1],
+            delay[0],
+            delay[1],
+            times.delays.len(),
+            100.0 * late
         );
-    }
+        json!({
+            "space": format!("{spaces:?}").to_lowercase(), "subject": name, "first_token_ms": {"p50": first[0], "p99": first[1]},
+            "word_delay_ms": {"p50": delay[0], "p99": delay[1]}, "words": times.delays.len(), "a_pace_late": late,
+        })
+    };
+    subjects.iter().zip(times).map(row).collect()
 }
 
 /// The configuration with a profile in which nothing is looked for.
@@ -136,41 +159,36 @@ fn without_guard(yaml: &str, profile: &Path) -> Result<String, Failure> {
     Ok(out)
 }
 
-fn start_gateway(
-    arguments: &Arguments,
-    name: &'static str,
-    config: &Path,
-    upstream: &str,
-    folder: &Path,
-) -> Result<Subject, Failure> {
-    let (address, admin) = (subject::free_address()?, subject::free_address()?);
-    let program = match &arguments.gateway {
-        Some(path) => path.clone(),
-        None => subject::sibling("tollgate")?,
-    };
-    let environment = [
-        ("LISTEN", address.to_string()),
-        ("ADMIN", admin.to_string()),
-        ("STATE_DIR", folder.join(name).display().to_string()),
-        ("TOLLGATE_KEY", KEY.to_owned()),
-        ("UPSTREAM", upstream.to_owned()),
-    ];
-    let serve = ["serve".to_owned(), "-c".to_owned(), config.display().to_string()];
-    Subject::start(name, &program, &serve, &environment, address, &folder.join(format!("{name}.log")))
+impl Answer {
+    /// Teaches the upstream what to say.
+    fn new(spaces: Spaces, pace: Duration, stage: &Stage<'_>) -> Answer {
+        let (model, word): (_, fn(&&str) -> String) = match spaces {
+            Spaces::Behind => ("behind", |word| format!("{word} ")),
+            Spaces::Before => ("before", |word| format!(" {word}")),
+        };
+        let words: Vec<String> = WORDS.iter().cycle().take(COUNT).map(word).collect();
+        let mut end = 0;
+        let ends = words.iter().map(|word| {
+            end += word.len();
+            end
+        });
+        let ends = ends.collect();
+        stage.teach(model, Script::says(words).pace(pace));
+        Answer { model, ends, pace }
+    }
 }
 
 /// All streams at once, each to its end.
-async fn streams(target: &Target, arguments: &Arguments) -> Result<Times, Failure> {
-    let model = format!("words:{WORDS}:{}ms", arguments.pace);
-    let body = Bytes::from(prompt::body(&model, 300, true));
-    let pace = Duration::from_millis(arguments.pace.into());
+async fn streams(target: &Target, answer: &Answer, count: usize) -> Result<Times, Failure> {
+    let body = Bytes::from(prompt::body(answer.model, 300, true));
     let local = LocalSet::new();
-    let target = Rc::new(target.clone());
+    let (target, ends) = (Rc::new(target.clone()), Rc::new(answer.ends.clone()));
+    let pace = answer.pace;
     local
         .run_until(async {
-            let open = (0..arguments.streams.clamp(1, MOST_STREAMS)).map(|_| {
-                let (target, body) = (Rc::clone(&target), body.clone());
-                tokio::task::spawn_local(async move { one_stream(&target, &body, pace).await })
+            let open = (0..count.clamp(1, MOST_STREAMS)).map(|_| {
+                let (target, ends, body) = (Rc::clone(&target), Rc::clone(&ends), body.clone());
+                tokio::task::spawn_local(async move { one_stream(&target, &body, &ends, pace).await })
             });
             let mut all = Times::default();
             for stream in open.collect::<Vec<_>>() {
@@ -183,7 +201,7 @@ async fn streams(target: &Target, arguments: &Arguments) -> Result<Times, Failur
         .await
 }
 
-async fn one_stream(target: &Target, body: &Bytes, pace: Duration) -> Result<Times, Failure> {
+async fn one_stream(target: &Target, body: &Bytes, ends: &[usize], pace: Duration) -> Result<Times, Failure> {
     let mut sender = target.connect().await?;
     sender.ready().await?;
     let sent = Instant::now();
@@ -192,21 +210,20 @@ async fn one_stream(target: &Target, body: &Bytes, pace: Duration) -> Result<Tim
     let mut stream = answer.into_body();
     let mut reading = Reading::default();
     let mut times = Times::default();
-    let mut words = 0;
     while let Some(frame) = stream.frame().await {
         reading.push(frame?.data_ref().map_or(&[][..], |data| data));
         let after = sent.elapsed();
-        while words < u32::try_from(reading.words).unwrap_or(u32::MAX) {
-            let delay = after.saturating_sub(pace * words);
-            times.delays.push(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX));
-            words += 1;
+        while ends.get(times.delays.len()).is_some_and(|end| *end <= reading.bytes) {
+            let due = pace * u32::try_from(times.delays.len())?;
+            times.delays.push(micros(after.saturating_sub(due)));
         }
     }
-    if !status.is_success() || !reading.done || words != WORDS {
-        return Err(format!("{status}: {words} words came instead of {WORDS}").into());
+    if !status.is_success() || !reading.done || times.delays.len() != ends.len() {
+        let words = times.delays.len();
+        return Err(format!("{status}: {words} words came instead of {}", ends.len()).into());
     }
-    let first = reading.first.map(|first| u32::try_from((first - sent).as_micros()).unwrap_or(u32::MAX));
-    times.first.extend(first);
+    // All of the first word: of one that begins with a space, that may be here long before.
+    times.first.extend(times.delays.first());
     Ok(times)
 }
 

@@ -58,6 +58,10 @@ pub(crate) struct Plan {
     pub(crate) concurrency: usize,
     pub(crate) requests: u64,
     pub(crate) time: Duration,
+    /// Of a connection, between an answer and the next request.
+    pub(crate) pause: Duration,
+    /// Set, no further request is sent.
+    pub(crate) stop: Rc<Cell<bool>>,
 }
 
 /// Where requests go: an address of this machine.
@@ -94,6 +98,14 @@ impl Target {
         request.body(Full::new(body.clone())).expect("path and key were taken from a URI and an argument")
     }
 
+    /// The text of a page.
+    pub(crate) async fn get(&self) -> Result<String, Failure> {
+        let request = Request::get(self.path.as_str()).header("host", self.address.to_string());
+        let request = request.body(Full::default()).expect("the path was taken from a URI");
+        let body = self.connect().await?.send_request(request).await?.into_body().collect().await?;
+        Ok(String::from_utf8(body.to_bytes().into())?)
+    }
+
     pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
         let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
@@ -115,13 +127,39 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<String>,
     pub(crate) words: u64,
     pub(crate) took: Duration,
-    /// Microseconds until the whole answer, sorted.
+    /// When requests were sent, and the microseconds until their whole answer, in the order of their ends.
+    pub(crate) answers: Vec<(Instant, u32)>,
+    /// These microseconds, sorted.
     pub(crate) latency: Vec<u32>,
     /// Microseconds until the first text of a stream, sorted.
     pub(crate) first_token: Vec<u32>,
 }
 
+impl Outcome {
+    /// A request sent then is answered now.
+    fn note(&mut self, sent: Instant, reading: &Reading) {
+        self.requests += 1;
+        self.words += reading.words;
+        self.answers.push((sent, micros(sent.elapsed())));
+        self.first_token.extend(reading.first.map(|first| micros(first - sent)));
+    }
+}
+
 impl Plan {
+    /// Plain calls, one after the other on each connection.
+    pub(crate) fn new(target: Target, body: impl Into<Bytes>, concurrency: usize, time: Duration) -> Plan {
+        Plan {
+            target,
+            body: body.into(),
+            stream: false,
+            concurrency,
+            requests: MOST_REQUESTS,
+            time,
+            pause: Duration::ZERO,
+            stop: Rc::default(),
+        }
+    }
+
     pub(crate) async fn run(&self) -> Outcome {
         let began = Instant::now();
         let left = Rc::new(Cell::new(self.requests));
@@ -140,6 +178,7 @@ impl Plan {
         local.await;
         let mut outcome = outcome.take();
         outcome.took = began.elapsed();
+        outcome.latency = outcome.answers.iter().map(|(_, micros)| *micros).collect();
         outcome.latency.sort_unstable();
         outcome.first_token.sort_unstable();
         outcome
@@ -152,7 +191,7 @@ impl Plan {
         outcome: &RefCell<Outcome>,
     ) -> Result<(), Failure> {
         let mut sender = self.target.connect().await?;
-        while left.get() > 0 && Instant::now() < until {
+        while left.get() > 0 && !self.stop.get() && Instant::now() < until {
             left.set(left.get() - 1);
             sender.ready().await?;
             let sent = Instant::now();
@@ -173,12 +212,9 @@ impl Plan {
             if !status.is_success() || (self.stream && (reading.failed || !reading.done)) {
                 return Err(format!("{status} {}", String::from_utf8_lossy(&refusal)).into());
             }
-            let mut outcome = outcome.borrow_mut();
-            outcome.requests += 1;
-            outcome.words += reading.words;
-            outcome.latency.push(micros(sent.elapsed()));
-            if let Some(first) = reading.first {
-                outcome.first_token.push(micros(first - sent));
+            outcome.borrow_mut().note(sent, &reading);
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
             }
         }
         Ok(())
@@ -216,18 +252,18 @@ pub(crate) fn quantile(sorted: &[u32], share: f64) -> Option<u32> {
     Some(sorted[((last as f64) * share).round() as usize])
 }
 
-fn micros(time: Duration) -> u32 {
+pub(crate) fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let target = Target::of_url(&arguments.url, arguments.key)?;
+    let body = prompt::body(&arguments.model, arguments.body_size, arguments.stream);
+    let time = Duration::from_secs_f64(arguments.seconds).min(LONGEST);
     let plan = Plan {
-        target: Target::of_url(&arguments.url, arguments.key)?,
-        body: prompt::body(&arguments.model, arguments.body_size, arguments.stream).into(),
         stream: arguments.stream,
-        concurrency: arguments.concurrency.clamp(1, MOST_CONNECTIONS),
         requests: arguments.requests.min(MOST_REQUESTS),
-        time: Duration::from_secs_f64(arguments.seconds).min(LONGEST),
+        ..Plan::new(target, body, arguments.concurrency.clamp(1, MOST_CONNECTIONS), time)
     };
     let before = arguments.pid.map(Cpu::of);
     let outcome = plan.run().await;

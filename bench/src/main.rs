@@ -7,7 +7,9 @@ mod guard;
 mod load;
 mod prompt;
 mod reading;
+mod reload;
 mod report;
+mod stage;
 mod subject;
 mod usage;
 
@@ -38,25 +40,18 @@ enum Command {
     Flat(flat::Arguments),
     /// Streams through the gateway with its guard on and off
     Guard(guard::Arguments),
+    /// What requests wait while a large list of terms is reloaded
+    Reload(reload::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
     let done = match Arguments::parse().command {
         Command::Bare(arguments) => bare::run(&arguments),
         Command::Load(arguments) => block_on(load::run(arguments)),
-        Command::Guard(arguments) => {
-            subject::prepare_own_process();
-            block_on(guard::run(arguments))
-        }
-        Command::Flat(arguments) => {
-            subject::prepare_own_process();
-            block_on(flat::run(arguments))
-        }
-        Command::Compare(arguments) => {
-            // Before there are threads, so that all of them are pinned with it.
-            subject::prepare_own_process();
-            block_on(compare::run(arguments))
-        }
+        Command::Flat(arguments) => with_subjects(flat::run(arguments)),
+        Command::Guard(arguments) => with_subjects(guard::run(arguments)),
+        Command::Compare(arguments) => with_subjects(compare::run(arguments)),
+        Command::Reload(arguments) => with_subjects(reload::run(arguments)),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -70,4 +65,10 @@ fn main() -> std::process::ExitCode {
 /// One thread drives all connections: the load must not take more of the machine than it has to.
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// The same, where processes are measured: before there are threads, so that all of them are pinned with it.
+fn with_subjects(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    subject::prepare_own_process();
+    block_on(work)
 }

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-/// Counts words of `delta.content` in SSE bytes at any cut.
+/// Counts words and bytes of `delta.content` in SSE bytes at any cut.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// The line under way; a line belongs to one event of this surface.
     line: Vec<u8>,
     pub(crate) words: u64,
+    /// Bytes of text.
+    pub(crate) bytes: usize,
     pub(crate) first: Option<Instant>,
     pub(crate) done: bool,
     pub(crate) failed: bool,
@@ -38,6 +40,7 @@ impl Reading {
             let text = &text[..text.iter().position(|b| *b == b'"').unwrap_or(text.len())];
             if !text.is_empty() {
                 self.first.get_or_insert_with(Instant::now);
+                self.bytes += text.len();
                 self.words += text.iter().filter(|b| **b == b' ').count() as u64;
             }
         }
@@ -63,6 +66,7 @@ mod tests {
             reading.push(&stream[..cut]);
             reading.push(&stream[cut..]);
             assert_eq!((reading.words, reading.done, reading.failed), (3, true, false), "cut at {cut}");
+            assert_eq!(reading.bytes, "every word of ".len());
             assert!(reading.first.is_some());
         }
     }

@@ -44,7 +44,16 @@ fn on_cpu(task: &std::path::Path) -> Option<Duration> {
     if let Ok(text) = fs::read_to_string(task.join("schedstat")) {
         return text.split(' ').next()?.parse().ok().map(Duration::from_nanos);
     }
-    let text = fs::read_to_string(task.join("stat")).ok()?;
+    by_ticks(task)
+}
+
+/// Time on a CPU of a whole process, threads that have ended included.
+pub(crate) fn of_process(pid: u32) -> Option<Duration> {
+    by_ticks(std::path::Path::new(&format!("/proc/{pid}")))
+}
+
+fn by_ticks(of: &std::path::Path) -> Option<Duration> {
+    let text = fs::read_to_string(of.join("stat")).ok()?;
     // The name in parentheses may hold spaces; user and system time are fields 14 and 15 of all.
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::Failure;
 use crate::load::{Outcome, Plan, Target, quantile};
 use crate::prompt;
@@ -37,8 +35,8 @@ impl Scenario {
             Scenario::First => ("words:2", 300, true, 1),
             Scenario::Stream => (STREAM, 300, true, STREAMS),
         };
-        let body = Bytes::from(prompt::body(model, size, stream));
-        Plan { target: target.clone(), body, stream, concurrency, requests: 10_000_000, time }
+        let plan = Plan::new(target.clone(), prompt::body(model, size, stream), concurrency, time);
+        Plan { stream, ..plan }
     }
 }
 
