@@ -1,5 +1,8 @@
 //! A reload builds everything from the new file, then swaps; a file that does not build changes nothing and says why.
 
+mod priority;
+mod retired;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use tollgate_filters::conf::Problem;
 use crate::config::Config;
 use crate::runtime::{Live, Runtime};
 use crate::tls::{self, Certificates};
+use retired::Retired;
 
 /// A configuration as its source gives it: validated, with the hash of the file.
 #[derive(Debug)]
@@ -70,6 +74,7 @@ pub struct Reloader {
     live: Arc<Live>,
     certificates: HashMap<SocketAddr, Certificates>,
     status: Mutex<Status>,
+    retired: Retired<Runtime>,
     /// One reload at a time. Each reads the file after it got its turn, so the newest wins.
     turn: Mutex<()>,
 }
@@ -85,17 +90,36 @@ impl Reloader {
         let generation = runtime.load().generation();
         live.metrics.on_config(generation);
         let status = Status { generation, hash, loaded_at: SystemTime::now(), last_error: None };
-        Reloader { source, runtime, live, certificates, status: Mutex::new(status), turn: Mutex::new(()) }
+        Reloader {
+            source,
+            runtime,
+            live,
+            certificates,
+            status: Mutex::new(status),
+            retired: Retired::new(),
+            turn: Mutex::new(()),
+        }
     }
 
     pub fn status(&self) -> Status {
         self.status.lock().clone()
     }
 
-    /// Builds and swaps. Slow; never on a request thread.
+    /// Builds and swaps, on a thread that gives way to requests. Slow; never to be waited for on a request thread.
+    ///
+    /// # Panics
+    /// If the building does.
     pub fn reload(&self) -> Result<u64, Refused> {
         let _turn = self.turn.lock();
-        match self.build_and_swap() {
+        let built = std::thread::scope(|scope| {
+            let patient = || {
+                priority::lower();
+                self.build_and_swap()
+            };
+            let thread = std::thread::Builder::new().name("reload".into()).spawn_scoped(scope, patient);
+            thread.map(std::thread::ScopedJoinHandle::join).unwrap_or_else(|_| Ok(self.build_and_swap()))
+        });
+        match built.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok((generation, hash)) => {
                 let loaded_at = SystemTime::now();
                 *self.status.lock() = Status { generation, hash, loaded_at, last_error: None };
@@ -138,6 +162,7 @@ impl Reloader {
         }
         self.live.upstreams.adopt(runtime.fleet());
         self.runtime.store(Arc::new(runtime));
+        self.retired.push(current);
         Ok((generation, hash))
     }
 }
