@@ -110,9 +110,17 @@ impl Bench {
     async fn round(&mut self, scenario: Scenario) -> Result<(), Failure> {
         let direct = scenario.plan(&self.direct, self.time).run().await;
         self.note("direct", scenario, &direct, &Cpu::default())?;
+        for _ in 0..scenario.slices() {
+            self.slice(scenario, self.time / scenario.slices()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same load on both, one right after the other.
+    async fn slice(&mut self, scenario: Scenario, time: Duration) -> Result<(), Failure> {
         for name in ["bare", "gateway"] {
             let (subject, target) = if name == "bare" { &self.bare } else { &self.gateway };
-            let (pid, plan) = (subject.pid(), scenario.plan(target, self.time));
+            let (pid, plan) = (subject.pid(), scenario.plan(target, time));
             let before = Cpu::of(pid);
             let outcome = plan.run().await;
             let cpu = Cpu::of(pid).since(&before);
@@ -143,10 +151,21 @@ impl Bench {
     }
 
     fn median(&self, name: &'static str, scenario: Scenario, of: fn(&Figures) -> f64) -> f64 {
-        let mut values: Vec<f64> =
-            self.figures.get(&(name, scenario)).into_iter().flatten().map(of).collect();
+        let mut values = self.values(name, scenario, of);
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn values(&self, name: &'static str, scenario: Scenario, of: fn(&Figures) -> f64) -> Vec<f64> {
+        self.figures.get(&(name, scenario)).into_iter().flatten().map(of).collect()
+    }
+
+    fn ratios(&self, scenario: Scenario, of: fn(&Figures) -> f64) -> Vec<f64> {
+        let (bare, gateway) = (self.values("bare", scenario, of), self.values("gateway", scenario, of));
+        let mut ratios: Vec<f64> =
+            bare.into_iter().zip(gateway).map(|(bare, gateway)| gateway / bare).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -156,6 +175,7 @@ impl Bench {
             direct: direct.then(|| self.median("direct", scenario, of)),
             bare: self.median("bare", scenario, of),
             gateway: self.median("gateway", scenario, of),
+            ratios: self.ratios(scenario, of),
             budget,
         };
         use Scenario::{First, Large, Single, Small, Stream};
@@ -236,6 +256,7 @@ impl Bench {
             direct: None,
             bare: per_stream[0],
             gateway: per_stream[1],
+            ratios: vec![per_stream[1] / per_stream[0]],
             budget: Budget::Ratio(1.3),
         })
     }

@@ -119,7 +119,7 @@ fn enlarged(mut config: Value, size: &Size) -> Result<Value, Failure> {
     keys.splice(0..0, (own..size.keys).map(|n| json!({"id": format!("key-{n}"), "hash": hash("a", n)})));
     organizations[0]["applications"][0]["keys"] = keys.into();
     let others = (organizations.len()..size.organizations).map(|n| {
-        let key = json!({"id": "only", "hash": hash("b", n)});
+        let key = json!({"id": format!("only-{n}"), "hash": hash("b", n)});
         json!({"id": format!("org-{n}"), "applications": [{"id": "only", "keys": [key]}]})
     });
     organizations.splice(0..0, others);

@@ -50,6 +50,8 @@ pub(crate) struct Row {
     pub(crate) direct: Option<f64>,
     pub(crate) bare: f64,
     pub(crate) gateway: f64,
+    /// Gateway / bare, of measurements that followed each other, ascending.
+    pub(crate) ratios: Vec<f64>,
     /// The budget: what gateway / bare (or, for added times, gateway - bare) must not pass.
     pub(crate) budget: Budget,
 }
@@ -65,14 +67,19 @@ impl Row {
     fn against(&self) -> String {
         match self.budget {
             Budget::Added(_) => format!("{:+.3}", self.gateway - self.bare),
-            _ => format!("{:.2} x", self.gateway / self.bare),
+            _ => format!("{:.2} x", self.ratio()),
         }
+    }
+
+    /// The median of all pairs: what the machine does meanwhile changes both of a pair, and few pairs.
+    fn ratio(&self) -> f64 {
+        self.ratios.get(self.ratios.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     /// None: no budget.
     pub(crate) fn holds(&self) -> Option<bool> {
         match self.budget {
-            Budget::Ratio(most) => Some(self.gateway / self.bare <= most),
+            Budget::Ratio(most) => Some(self.ratio() <= most),
             Budget::Added(most) => Some(self.gateway - self.bare <= most),
             Budget::None => None,
         }
@@ -111,7 +118,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
         .map(|row| {
             json!({
                 "name": row.name, "unit": row.unit, "direct": row.direct, "bare": row.bare, "tollgate": row.gateway,
-                "against_bare": row.against(), "holds": row.holds(),
+                "against_bare": row.against(), "ratios": row.ratios, "holds": row.holds(),
             })
         })
         .collect()
@@ -123,7 +130,16 @@ mod tests {
 
     #[test]
     fn budgets_are_ratios_or_differences() {
-        let row = |budget| Row { name: "n", unit: "u", direct: None, bare: 2.0, gateway: 3.0, budget };
+        let ratios = vec![1.0, 1.5, 9.0];
+        let row = |budget| Row {
+            name: "n",
+            unit: "u",
+            direct: None,
+            bare: 2.0,
+            gateway: 3.0,
+            ratios: ratios.clone(),
+            budget,
+        };
         assert_eq!(row(Budget::Ratio(1.5)).holds(), Some(true));
         assert_eq!(row(Budget::Ratio(1.4)).holds(), Some(false));
         assert_eq!(row(Budget::Added(1.0)).holds(), Some(true));

@@ -27,6 +27,14 @@ impl Scenario {
     pub(super) const ALL: [Scenario; 5] =
         [Scenario::Small, Scenario::Large, Scenario::Single, Scenario::First, Scenario::Stream];
 
+    /// A load whose CPU is compared is cut into pieces that alternate between the subjects: a ratio is then of neighbours in time.
+    pub(super) fn slices(self) -> u32 {
+        match self {
+            Scenario::Small | Scenario::Large => 4,
+            Scenario::Single | Scenario::First | Scenario::Stream => 1,
+        }
+    }
+
     pub(super) fn plan(self, target: &Target, time: Duration) -> Plan {
         let (model, size, stream, concurrency) = match self {
             Scenario::Small => ("words:20", 300, false, 64),
