@@ -28,9 +28,13 @@ lint: ## Formatting, clippy, documentation, and the dependency rules of deny.tom
 counts: ## Writes down how many instructions the scanner takes, for the tests to compare with
 	scripts/scan-counts --write
 
+mutants: ## Small changes to the scanner and the limits that no test notices; takes hours, or a part of it: make mutants SHARD=0/32
+	@scripts/install-deps build
+	scripts/mutants $(if $(SHARD),--shard $(SHARD))
+
 bench: ## The gateway against a bare Pingora pass-through; results in bench/results
 	@scripts/install-deps build
 	cargo build --release --package tollgate --package tollgate-bench
 	cargo run --release --quiet --package tollgate-bench -- compare
 
-.PHONY: help demo test lint counts bench
+.PHONY: help demo test lint counts mutants bench

@@ -80,3 +80,21 @@ impl Action {
         matches!(self, Action::Mask | Action::Pseudonymise | Action::Block)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Metrics, logs and the audit trail use the words of the configuration.
+    #[test]
+    fn names_are_those_of_the_configuration() {
+        for direction in [Direction::Request, Direction::Answer] {
+            assert_eq!(serde_json::json!(direction), direction.as_str());
+        }
+        for action in
+            [Action::Off, Action::Log, Action::Shadow, Action::Mask, Action::Pseudonymise, Action::Block]
+        {
+            assert_eq!(serde_json::json!(action), action.as_str());
+        }
+    }
+}

@@ -135,4 +135,135 @@ mod tests {
         assert_eq!(ipv6(b"2001:db8::1", &[Exemption::DocumentationAddresses]), None);
         assert_eq!(ipv6(b"fe80::1:2", &[Exemption::PrivateAddresses]), None);
     }
+
+    /// Each of these fails for one reason alone; beside it one that just passes.
+    #[test]
+    fn short_forms_need_more_than_the_form() {
+        for (text, expect) in [
+            // Four digits.
+            ("2a0::", None),
+            ("2a0::1", Some(6)),
+            // One of them a decimal.
+            ("dead:beef::", None),
+            ("dead:bee1::", Some(11)),
+            // Two groups, or a prefix.
+            ("::2a00", None),
+            ("2a00::", Some(6)),
+            ("2a00::1", Some(7)),
+            // A group of three, or five groups.
+            ("2a:1b:3c::4d", None),
+            ("2a:1b:3cd::4d", Some(13)),
+            ("2a:1b:3c:4d::5e", Some(15)),
+            // A group of two.
+            ("1:2:3:4:5:6:7:8", None),
+            ("1:2:3:4:5:6:7:80", Some(16)),
+            // Zones and prefix lengths.
+            ("fe80::1%", Some(7)),
+            ("fe80::1%%", Some(7)),
+            ("fe80::1/", Some(7)),
+            ("fe80::1/128", Some(11)),
+            ("fe80::1/1280", Some(7)),
+            ("fe80::1%en0/64x", Some(14)),
+        ] {
+            assert_eq!(ipv6(text.as_bytes(), &[]), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_loopback_address_stands_apart() {
+        for (before, rest, expect) in [
+            ("", "::1", Some(3)),
+            ("", "::1/128", Some(7)),
+            ("", "::1.", Some(3)),
+            ("", "::2", None),
+            ("to ", "::1 or", Some(3)),
+            ("to (", "::1)", Some(3)),
+            ("to ((", "::1)", None),
+            ("host=", "::1", Some(3)),
+            ("本", "::1", Some(3)),
+            ("a", "::1", None),
+            ("[", "::1]:8080", Some(3)),
+            ("=[", "::1]", Some(3)),
+            ("a[", "::1]", None),
+            ("a][", "::1]", None),
+            ("f()[", "::1]", None),
+            ("s![", "::1]", None),
+            ("s![.., ", "::1]", None),
+            ("x[ ", "::1", None),
+            ("x ", "::1]", None),
+            ("x ", "::1:", None),
+            ("x ", "::1,", None),
+            ("[", "::1,", None),
+        ] {
+            let mut before = before.chars().rev();
+            let mut unit = || before.next().map(|c| u8::try_from(c).unwrap_or(crate::scan::units::IDEOGRAPH));
+            let (near, far) = (unit(), unit());
+            assert_eq!(loopback(rest.as_bytes(), near, far, None, &[]), expect, "{rest} after {near:?}");
+            let (text, next) = rest.as_bytes().split_at(expect.unwrap_or(3));
+            assert_eq!(loopback(text, near, far, next.first().copied(), &[]), expect, "{rest} cut");
+        }
+        assert_eq!(loopback(b"::1", None, None, None, &[Exemption::LoopbackAddresses]), None);
+        assert_eq!(loopback(b"::1", None, None, None, &[Exemption::PrivateAddresses]), Some(3));
+    }
+
+    /// RFC 6890, RFC 6598 (100.64.0.0/10), RFC 5737, RFC 3849 and RFC 9637 (3fff::/20).
+    #[test]
+    fn exemptions_end_where_their_blocks_end() {
+        use Exemption::{
+            DocumentationAddresses as Documentation, LoopbackAddresses as Loopback,
+            PrivateAddresses as Private,
+        };
+        for (address, expect) in [
+            ("127.0.0.1", Some(Loopback)),
+            ("128.0.0.1", None),
+            ("0.0.0.0", Some(Loopback)),
+            ("0.0.0.1", None),
+            ("255.255.255.255", Some(Loopback)),
+            ("255.255.254.0", Some(Loopback)), // a netmask
+            ("254.255.255.255", None),
+            ("10.1.2.3", Some(Private)),
+            ("11.1.2.3", None),
+            ("172.31.255.255", Some(Private)),
+            ("172.32.0.0", None),
+            ("192.168.1.1", Some(Private)),
+            ("169.254.1.1", Some(Private)),
+            ("100.63.255.255", None),
+            ("100.64.0.0", Some(Private)),
+            ("100.127.255.255", Some(Private)),
+            ("100.128.0.0", None),
+            ("101.64.0.0", None),
+            ("224.0.0.251", Some(Private)),
+            ("192.0.2.1", Some(Documentation)),
+            ("198.51.100.1", Some(Documentation)),
+            ("203.0.113.1", Some(Documentation)),
+            ("8.8.8.8", None),
+            ("::1", Some(Loopback)),
+            ("::", Some(Loopback)),
+            ("::2", None),
+            ("fd00::1", Some(Private)),
+            ("fe80::1", Some(Private)),
+            ("ff02::1", Some(Private)),
+            ("2001:db8::1", Some(Documentation)),
+            ("2001:db9::1", None),
+            ("2002:db8::1", None),
+            ("3fff::1", Some(Documentation)),
+            ("3fff:fff:ffff::1", Some(Documentation)),
+            ("3fff:1000::1", None),
+            ("3ffe::1", None),
+            ("2a00:1450::1", None),
+            ("::ffff:10.0.0.1", Some(Private)),
+            ("::ffff:203.0.113.9", Some(Documentation)),
+            ("::ffff:8.8.8.8", None),
+        ] {
+            for exemption in
+                [Loopback, Private, Documentation, Exemption::ExampleDomains, Exemption::CodeHostAddresses]
+            {
+                let is_exempt = match address.parse().expect("an address") {
+                    std::net::IpAddr::V4(v4) => exempt_v4(v4.octets(), &[exemption]),
+                    std::net::IpAddr::V6(v6) => exempt_v6(v6, &[exemption]),
+                };
+                assert_eq!(is_exempt, expect == Some(exemption), "{address} {exemption:?}");
+            }
+        }
+    }
 }

@@ -56,6 +56,8 @@ mod tests {
             ("900121234", false),
             ("219009998", false),
             ("219090000", false),
+            ("111111111", false),
+            ("119111111", true),
         ] {
             assert_eq!(ssn(digits.as_bytes()), expect, "{digits}");
         }

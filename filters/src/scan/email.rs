@@ -160,11 +160,24 @@ mod tests {
             ("a..b@corp.com", Some("b@corp.com")),
             ("x@self.weight", None),
             ("root@localhost", None),
+            ("alice@-corp.com", None),
+            ("alice@corp-.com", None),
+            ("alice@a-b.com", Some("alice@a-b.com")),
+            (&format!("a@{}.com", "b".repeat(63)), Some(&format!("a@{}.com", "b".repeat(63)))),
+            (&format!("a@{}.com", "b".repeat(64)), None),
+            ("alice@corp.com.js", Some("alice@corp.com")),
+            ("a@v.5.com", Some("a@v.5.com")),
+            ("a@v1.5.com", None),
         ] {
             let found = address(text.as_bytes(), None, &top).map(|(from, to)| &text[from..to]);
             assert_eq!(found, expect, "{text}");
         }
         assert_eq!(address(b"a@b.to", Some(b'('), &top), None);
+        assert_eq!(address(b"alice@corp.com", Some(b'('), &top), Some((0, 14)));
+        // Letters of other scripts, as units: any of them may be a top-level domain, but not with digits.
+        assert_eq!(address(b"a@corp.\x80\x80", None, &top), Some((0, 9)));
+        assert_eq!(address(b"a@corp.\x80\x802", None, &top), None);
+        assert_eq!(address(b"\x81\x81@\x81.\x81", None, &top), Some((0, 6)));
     }
 
     #[test]
@@ -174,6 +187,18 @@ mod tests {
         {
             assert_eq!(exempt(text.as_bytes(), &[Exemption::ExampleDomains]), expect, "{text}");
         }
-        assert!(exempt(b"git@github.com", &[Exemption::CodeHostAddresses]));
+        for (text, expect) in [
+            ("git@github.com", true),
+            ("Git@code.corp.com", true),
+            ("digit@corp.com", false),
+            ("12+alice@users.noreply.github.com", true),
+            ("alice@github.com", false),
+            ("noreply@corp.com", true),
+            ("noreply-2@corp.com", true),
+            ("no-reply@corp.com", true),
+            ("alice@noreply.corp.com", false),
+        ] {
+            assert_eq!(exempt(text.as_bytes(), &[Exemption::CodeHostAddresses]), expect, "{text}");
+        }
     }
 }

@@ -139,6 +139,27 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use crate::scan::tests::BUILTIN;
+    use crate::scan::{Action, Direction, Masker, Profile};
+
+    #[test]
+    fn a_finding_in_shadow_says_what_would_have_been_done() {
+        let profile = "{name: p, request: {email: shadow, phone: {shadow: block}, iban: mask}, answer: {}}";
+        let profile = Profile::parse(profile).expect("parses");
+        let policy = BUILTIN.policy_of(&profile, Direction::Request);
+        let text = "Mail alice@corp.com, call (212) 555-0123, pay DE89 3704 0044 0532 0130 00.";
+        let (mut found, mut masker) = (Vec::new(), Masker::new());
+        BUILTIN.scan(&policy, text, &mut found);
+        for found in &found {
+            masker.note("", found, &text[found.span.clone()]);
+        }
+        let seen: Vec<_> = masker.findings().iter().map(|f| (&*f.kind, f.action, f.would)).collect();
+        let expect = [
+            ("email", Action::Shadow, Some(Action::Mask)),
+            ("iban", Action::Mask, None),
+            ("phone", Action::Shadow, Some(Action::Block)),
+        ];
+        assert_eq!(seen, expect);
+    }
 
     /// The page for operators says what each rule holds back; this keeps it true.
     #[test]

@@ -410,3 +410,6 @@ impl Sink for Output<'_> {
     /// What arrives in pieces is an answer: it has its target.
     fn demand(&mut self, _rule: RuleId, _span: Range<usize>) {}
 }
+
+#[cfg(test)]
+mod tests;

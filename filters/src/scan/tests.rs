@@ -6,8 +6,10 @@ use super::*;
 
 mod bounds;
 mod cuts;
+mod ends;
 mod escapes;
 mod holds;
+mod numbers;
 mod precision;
 mod pseudonyms;
 mod shapes;

@@ -50,17 +50,12 @@ impl Treatment {
     /// This treatment, changed by a narrower one that need not say everything. `off` alone also lifts what was demanded.
     #[must_use]
     pub fn narrowed(self, action: Option<&Treatment>, require: Option<&Demands>) -> Treatment {
-        let Treatment { require: before, .. } = &self;
         let kept = match (require, action) {
             (Some(require), _) => require.clone(),
             (None, Some(treatment)) if treatment.action == Action::Off => Demands::new(),
-            (None, _) => before.clone(),
+            (None, _) => self.require.clone(),
         };
-        let base = match action {
-            Some(treatment) => Treatment { require: Demands::new(), ..treatment.clone() },
-            None => Treatment { require: Demands::new(), ..self },
-        };
-        base.requiring(kept)
+        action.cloned().unwrap_or(self).requiring(kept)
     }
 
     pub fn action(&self) -> Action {

@@ -4,6 +4,8 @@ use std::thread;
 use super::*;
 use crate::config::{Limit, Rate, Selector};
 
+mod table;
+
 const S: u64 = 1_000_000_000;
 
 fn limit(id: &str, scope: LimitScope) -> Limit {
@@ -253,15 +255,30 @@ fn refusals_say_which_and_how_long() {
         assert_eq!((refused.what, refused.wait.as_secs(), refused.impossible), expect);
         let Standing { requests, tokens } = refused.standing;
         assert!(requests.or(tokens).is_some() || refused.what == What::Concurrency, "a 429 has its headers");
-        let rejection = Refused::Over(Box::new(refused)).rejection();
+        let standing = refused.standing;
+        let refused = Refused::Over(Box::new(refused));
+        assert_eq!(refused.standing(), standing);
+        let rejection = refused.rejection();
         assert_eq!(rejection.code, Code::RateLimitExceeded);
         assert!(rejection.message.contains(words), "{}", rejection.message);
         assert_eq!(rejection.is_permanent(), expect.1 > 60, "{}", rejection.message);
         drop(held);
     };
     let key = || limit("l", LimitScope::Key);
-    check(Limit { requests: per_min(2), ..key() }, 1, 2, (What::Requests, 30, false), "Try again in 30s");
-    check(Limit { tokens: per_min(60), ..key() }, 40, 1, (What::Tokens, 20, false), "Try again in 20s");
+    check(
+        Limit { requests: per_min(2), ..key() },
+        1,
+        2,
+        (What::Requests, 30, false),
+        "Limit l on requests for your API key is used up. Try again in 30s.",
+    );
+    check(
+        Limit { tokens: per_min(60), ..key() },
+        40,
+        1,
+        (What::Tokens, 20, false),
+        "Limit l on tokens for your API key is used up. Try again in 20s.",
+    );
     let never = MAX_WAIT.as_secs();
     check(Limit { tokens: per_min(60), ..key() }, 61, 0, (What::Tokens, never, true), "lower max_tokens");
     check(Limit { requests: per_min(0), ..key() }, 1, 0, (What::Requests, never, true), "no such requests");
@@ -274,6 +291,8 @@ fn refusals_say_which_and_how_long() {
     );
     let daily = Some(Rate { amount: 1, per: Duration::from_secs(86_400) });
     check(Limit { requests: daily, ..key() }, 1, 1, (What::Requests, 86_400, false), "Try again in 24h0m0s");
+    let yearly = Some(Rate { amount: 1, per: Duration::from_secs(365 * 86_400) });
+    check(Limit { requests: yearly, ..key() }, 1, 1, (What::Requests, 365 * 86_400, false), "in 8760h0m0s");
 }
 
 #[test]
@@ -338,7 +357,7 @@ fn a_thousand_limits_for_others_are_not_looked_at() {
     let rules = LimitRules::new(&many);
     assert_eq!(rules.holding(&Ask { organization: "org-7", ..ask() }).count(), 1);
     assert_eq!(rules.holding(&ask()).count(), 0);
-    assert!(!rules.is_empty());
+    assert!(!rules.is_empty() && LimitRules::new(&[]).is_empty());
 }
 
 /// Exact under concurrency: however the threads interleave, exactly the capacity passes, and nothing is lost or left over.

@@ -146,6 +146,12 @@ fn extremes_saturate() {
     assert_eq!(Shape::new(5, Duration::ZERO, None).per, 1);
 }
 
+#[test]
+fn the_capacity_is_the_burst_or_else_the_amount() {
+    assert_eq!(Shape::new(100, MIN, None).capacity(), 100);
+    assert_eq!(Shape::new(100, MIN, Some(20)).capacity(), 20);
+}
+
 /// The slow exact model: parts, refilled one nanosecond at a time. Only what changes a bucket moves its time: a refused take
 /// leaves no trace, also not of the time it was tried at.
 #[derive(Clone)]

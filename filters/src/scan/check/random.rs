@@ -124,7 +124,7 @@ fn names(text: &[u8]) -> bool {
 /// A name, path, version or template that says where the value is, instead of the value.
 fn reference(text: &[u8]) -> bool {
     let starts = |prefix: &str| text.starts_with(prefix.as_bytes());
-    let words = |separators: &[u8]| {
+    let words = |text: &[u8], separators: &[u8]| {
         let mut parts = text.split(|byte| separators.contains(byte));
         let word = |part: &[u8]| {
             let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
@@ -138,8 +138,8 @@ fn reference(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"::").is_some()
         || starts("$")
         || starts("%")
-        || starts("@") && words(b".")
-        || starts("/") && words(b"/")
+        || text.strip_prefix(b"@").is_some_and(|rest| words(rest, b"."))
+        || text.strip_prefix(b"/").is_some_and(|rest| words(rest, b"/"))
         || starts("./")
         || starts("http")
         || starts("arn:")
@@ -149,9 +149,9 @@ fn reference(text: &[u8]) -> bool {
         || starts("env.")
         || starts("self.")
         || starts("vault:")
-        || words(b"._")
-        || words(b"-")
-        || words(b"/")
+        || words(text, b"._")
+        || words(text, b"-")
+        || words(text, b"/")
         || version(text)
 }
 
@@ -174,6 +174,20 @@ mod tests {
             ("Z7Q2MXKPVLW4NDTR", true),
             ("your-api-key-goes-here", false),
             ("0000000000000000", false),
+            // Groups, but not of words.
+            ("q8Zr2LmX0v-T5bNc7KpWd3", true),
+            ("prod-eu-west1-backup-node4", false),
+            ("Prod_Eu_West1_Backup", false),
+            // A word of more than sixteen letters is none.
+            ("qwmzrtplvxnbkcjhgs1-q2-w3", true),
+            // Six alike, eight in a row.
+            ("q8Zr2LmX0vTTTTT5bNc7KpW", true),
+            ("q8Zr2LmX0vTTTTTT5bNc7KpW", false),
+            ("q8Zr2LmX0vabcdefg5bNc7Kp", true),
+            ("q8Zr2LmX0vbcdefghi5bNc7K", false),
+            // Neither digits nor both cases.
+            ("qzrlmxvtbnckpwdhsyfj", false),
+            ("qZrLmXvTbNcKpWdHsYfJ", true),
         ] {
             assert_eq!(key(body.as_bytes()), expect, "{body}");
         }
@@ -193,8 +207,56 @@ mod tests {
             ("9f86d081884c7d659a2feaa0c55ad015", false, true),
             ("user_session_token", false, false),
             ("1.2.3-45", false, false),
+            // Of people: digits, or two marks, or three kinds; of a machine: letters of both cases, mixed.
+            ("sunshine", true, false),
+            ("sunshine!", true, false),
+            ("sun!shine!", true, true),
+            ("Sunshine!", true, true),
+            ("sunshine7", true, true),
+            ("sun7!", true, false),
+            ("sun77!", true, true),
+            ("qZrLmXvT", true, true),
+            ("qZrLmXv", true, false),
+            // Letters alone that are no password: fourteen, three of each case.
+            ("qZrLmXvTbNcKpW", false, true),
+            ("qZrLmXvTbNcKp", false, false),
+            ("QZRLMXVTBNCKPWD", false, false),
+            ("getUserSessionToken", false, false),
+            // Digits alone, marks alone.
+            ("8402917365501827", false, false),
+            ("8402917365501827", true, false),
+            // Ten with three kinds, two of them digits; sixteen with two kinds.
+            ("qZ8rL2mXvT", false, true),
+            ("qZ8rLkmXvT", false, false),
+            ("q8rl2mxvtb", false, false),
+            ("q8rl2mxvtbnck5pw", false, true),
         ] {
             assert_eq!(value(text.as_bytes(), password), expect, "{text}");
+        }
+    }
+
+    /// A password is no value where it says where the value is.
+    #[test]
+    fn references_are_no_values() {
+        const VALUE: &str = "q8Zr2!LmX0v";
+        for start in ["$", "%", "./", "http", "arn:", "--", "process.", "os.", "env.", "self.", "vault:"] {
+            assert!(!value(format!("{start}{VALUE}").as_bytes(), true), "{start}");
+            assert!(value(format!("x{start}{VALUE}").as_bytes(), true), "x{start}");
+        }
+        assert!(!value(format!("a::{VALUE}").as_bytes(), true));
+        for (text, expect) in [
+            ("@scope.pkg2.name1", false),
+            ("@scope.9kg2.name1", true),
+            ("/run/secrets/db1", false),
+            ("/run/secrets/9db1", true),
+            ("config.db1.pass_word", false),
+            ("my-app1-secret-name", false),
+            ("app1/db2/pass", false),
+            ("app1/db/pass345", true),
+            ("app1/db/pass34", false),
+            ("app1/qZrLmXv/pass", true),
+        ] {
+            assert_eq!(value(text.as_bytes(), true), expect, "{text}");
         }
     }
 }

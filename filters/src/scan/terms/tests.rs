@@ -85,6 +85,42 @@ fn whoever_shares_a_list_shares_what_it_was_compiled_to() {
     assert!(Arc::ptr_eq(&first, &again));
 }
 
+/// Names share words and beginnings: each is found as itself, and what is put together of them is none.
+#[test]
+fn many_terms_keep_apart() {
+    const WORDS: [&str; 12] = [
+        "north",
+        "nord",
+        "river",
+        "riverside",
+        "stone",
+        "stones",
+        "steel",
+        "blue",
+        "bluebird",
+        "gold",
+        "golden",
+        "star",
+    ];
+    let mut terms = Vec::new();
+    for (i, first) in WORDS.iter().enumerate() {
+        for (j, second) in WORDS.iter().enumerate() {
+            for (k, third) in WORDS.iter().enumerate().filter(|(k, _)| (i + 2 * j + 3 * k) % 2 == 0) {
+                terms.push(format!("{first}{k} {second}{i} {third}{j}"));
+            }
+        }
+    }
+    let rules = compile(&terms.iter().map(String::as_str).collect::<Vec<_>>());
+    for term in &terms {
+        assert_eq!(found(&rules, &format!("to {term}, as said")), [term.as_str()]);
+        let mut words: Vec<&str> = term.split(' ').collect();
+        words.reverse();
+        let reversed = words.join(" ");
+        let expect = if terms.contains(&reversed) { vec![reversed.clone()] } else { vec![] };
+        assert_eq!(found(&rules, &reversed), expect);
+    }
+}
+
 /// Two terms that fold to different texts and the same chain: no such pair is known, so its tokens are made up.
 #[test]
 fn a_clash_does_not_show_the_terms() {

@@ -7,13 +7,7 @@ use super::*;
 use crate::scan::pseudonym::Room;
 
 /// Rules of a user beside the built-in ones.
-const OWN: &str = r##"
-- {id: ticket, kind: ticket, pattern: "[A-Z]{2,4}-[0-9]{3,6}"}
-- {id: colour, kind: colour, pattern: "#[0-9a-f]{6}", ignore_case: true}
-- {id: member, kind: member, starts: ["mem_"], body: {class: "0-9", min: 4, max: 8}}
-- {id: names, kind: name, terms: [Acme, Acme Corp, "Müller & Söhne", 北京公司, "at&t", Falcon Nine Heavy, .hidden]}
-- {id: codes, kind: code, terms: [acme corp holding, falcon, "12 45", "用户"]}
-"##;
+const OWN: &str = include_str!("own.yaml");
 
 fn rules() -> Arc<Rules> {
     static RULES: std::sync::OnceLock<Arc<Rules>> = std::sync::OnceLock::new();

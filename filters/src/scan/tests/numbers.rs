@@ -1,0 +1,54 @@
+//! Values among many numbers, and values that are stretched.
+
+use super::*;
+
+/// What a text becomes, whole and a few bytes at a time.
+fn masked(text: &str) -> String {
+    let engine = engine(|_| Action::Mask);
+    let out = whole(&engine, text).0;
+    for size in [1, 5] {
+        assert_eq!(stream(&engine, pieces(text, size)).0, out, "pieces of {size}: {text}");
+    }
+    out
+}
+
+/// A table of numbers is one token of any length; what stands far behind its beginning is read as well as what stands there.
+#[test]
+fn values_behind_many_numbers_are_found() {
+    for (value, kind) in [
+        ("212-555-0123", "PHONE"),
+        ("(212) 555-0123", "PHONE"),
+        ("219-09-9998", "SSN"),
+        ("4111-1111-1111-1111", "CREDIT_CARD"),
+        ("203.0.113.9", "IP_ADDRESS"),
+    ] {
+        for before in 0..70 {
+            let before = "17 ".repeat(before);
+            assert_eq!(masked(&format!("{before}{value}")), format!("{before}[{kind}_1]"));
+        }
+        let before = "17 305 ".repeat(40);
+        let text = format!("{before}{value}\n{before}{value}\n");
+        assert_eq!(masked(&text), format!("{before}[{kind}_1]\n{before}[{kind}_1]\n"));
+    }
+}
+
+/// Up to three bytes that print nothing beside each character, a value is found whole: no more and no less of it is taken.
+#[test]
+fn stretched_values_are_found_whole() {
+    for (value, kind) in [
+        ("4111 1111 1111 1111", "CREDIT_CARD"),
+        ("+1 (212) 555-0123", "PHONE"),
+        ("203.0.113.9", "IP_ADDRESS"),
+        ("DE89 3704 0044 0532 0130 00", "IBAN"),
+        ("alice.liddell@example-corp.com", "EMAIL"),
+    ] {
+        let mut stretched = String::new();
+        for (at, c) in value.chars().enumerate() {
+            if at > 0 {
+                stretched.push('\u{200b}');
+            }
+            stretched.push(c);
+        }
+        assert_eq!(masked(&format!("is {stretched}, so")), format!("is [{kind}_1], so"));
+    }
+}
