@@ -1,9 +1,9 @@
 //! Where triggers open candidates.
 
 use super::run::back;
-use super::{Candidate, Sweep};
+use super::{Candidate, MAX_RAW_PER_UNIT, Sweep};
 use crate::scan::machine::{
-    Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
+    Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
 };
 use crate::scan::number::Judge;
 use crate::scan::rules::{Detector, LeadForm, Opens, RuleId, Rules, Start};
@@ -160,7 +160,8 @@ impl Sweep {
         view: &View<'_>,
         mark: usize,
     ) {
-        let floor = self.floor(mark);
+        // What is held for a mark that may come reaches no further back.
+        let floor = self.floor(mark).max(mark.saturating_sub(MAX_RAW_PER_UNIT * MAX_LED));
         let (mut start, mut led) = (mark, 0);
         while usize::from(led) < lead.max
             && let Some(unit) = view.prev(start)

@@ -71,16 +71,21 @@ pub(super) fn back(
     max: usize,
     inside: impl Fn(u8) -> bool,
 ) -> usize {
+    back_to(view, from, floor.max(from.saturating_sub(MAX_RAW_PER_UNIT * max)), max, inside)
+}
+
+/// Walks back from `from` over at most `max` units of a class, not before `lowest`.
+pub(super) fn back_to(
+    view: &View<'_>,
+    from: usize,
+    lowest: usize,
+    max: usize,
+    inside: impl Fn(u8) -> bool,
+) -> usize {
     let mut start = from;
     for _ in 0..max {
         match view.prev(start) {
-            Some(unit)
-                if inside(unit.byte)
-                    && unit.start >= floor
-                    && from - unit.start <= MAX_RAW_PER_UNIT * max =>
-            {
-                start = unit.start
-            }
+            Some(unit) if inside(unit.byte) && unit.start >= lowest => start = unit.start,
             _ => break,
         }
     }

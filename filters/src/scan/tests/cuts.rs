@@ -183,3 +183,28 @@ fn values_are_masked_at_every_cut() {
     }
     assert_eq!(whole(&engine, text).0, expect);
 }
+
+/// The digits before a mark, spread over more raw bytes than are held for a mark that may come, are no part of a token: whether
+/// they were let go before the mark came must not matter.
+#[test]
+fn a_stretched_lead_is_the_same_for_every_cut() {
+    let rules = engine(|_| Action::Mask);
+    for zeros in [0, 3, 7, 8, 11, 13, 16] {
+        for digits in [8, 9, 10] {
+            let stretched = |text: &str| -> String {
+                text.chars()
+                    .flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\u{200b}', zeros)))
+                    .collect()
+            };
+            let text = stretched(&format!("{}:AA{}", &"1102015431"[..digits], "x".repeat(33)));
+            let expect = whole(&rules, &text);
+            for size in [1, 2, 5, 40, 41, 300] {
+                assert_eq!(
+                    stream(&rules, pieces(&text, size)),
+                    expect,
+                    "{zeros} zeros, {digits} digits, {size} bytes"
+                );
+            }
+        }
+    }
+}
