@@ -28,7 +28,7 @@ mod units;
 
 pub use action::{Action, Direction};
 pub use escape::{Escape, Escapes};
-pub(crate) use mask::number_stand_in;
+pub(crate) use mask::shape::number as number_stand_in;
 pub use mask::{Finding, Masker, Shape};
 pub use policy::{Policy, Switches};
 pub use profile::{Exemption, Profile, RuleActions};

@@ -339,11 +339,12 @@ impl Arguments {
             let flow = self.number.finish(masker, end, &mut released);
             pass(&self.number, &flow)?;
         }
-        if released == value {
-            out.push_str(value);
-        } else {
+        match self.number.take_counted() {
             // A stand-in inside a number (`1` + `9000001` + `.5`) need not be one: the whole number goes.
-            out.push_str(&number_stand_in(value, released.trim_start_matches('-')));
+            Some(counted) => out.push_str(&number_stand_in(value, counted)),
+            // A pseudonym was put back, perhaps by what is no number.
+            None if is_scalar(&released) => out.push_str(&released),
+            None => out.push_str(value),
         }
         out.push_str(&token[value.len()..]);
         Ok(())

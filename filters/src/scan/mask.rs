@@ -118,7 +118,9 @@ impl Masker {
             (Shape::Text, Some(number)) => format!("[{}_{number}]", found.kind.to_uppercase()),
             (Shape::Text, None) => format!("[{}]", found.kind.to_uppercase()),
             (Shape::JsonString, _) => {
-                shape::string(&found.kind, value, found.identity, number.unwrap_or_default())
+                // Of an open-ended key a stream knows no more.
+                let known = found.decoded.decode(value.get(..found.identity).unwrap_or(value));
+                shape::string(&found.kind, &known, number.unwrap_or_default())
             }
             (Shape::JsonNumber, _) => shape::number(value, number.unwrap_or_default()),
         }
@@ -131,7 +133,7 @@ impl Masker {
     }
 
     /// Values of a kind are numbered in order of appearance.
-    fn number(&mut self, found: &Found, value: &str) -> Option<u32> {
+    pub(super) fn number(&mut self, found: &Found, value: &str) -> Option<u32> {
         let (values, key) = (self.numbers.len(), (found.kind.clone(), canonical(found, value)));
         match self.numbers.entry(key) {
             Entry::Occupied(known) => Some(*known.get()),
@@ -204,11 +206,6 @@ impl Masker {
 /// whatever follows a committed key's prefix are left out.
 fn canonical(found: &Found, value: &str) -> String {
     fold(&found.decoded.decode(value.get(..found.identity).unwrap_or(value)))
-}
-
-/// What stands for the JSON number `literal`, of which a scanner has released `masked`.
-pub(crate) fn number_stand_in(literal: &str, masked: &str) -> String {
-    shape::number(literal, shape::counted(masked).unwrap_or_default())
 }
 
 /// Whether every letter of a value counts, its case included: keys that differ in it are two.

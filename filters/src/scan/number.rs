@@ -16,7 +16,7 @@ mod judge;
 pub(super) use begin::lead;
 pub(super) use judge::{Judge, Verdict};
 
-use extension::extension;
+pub(super) use extension::extension;
 use gap::{Gap, begins_gap, gap_of};
 
 /// Units after a group's start by which everything that can begin there is decided: the longest written phone number with its

@@ -8,6 +8,7 @@ use super::email::TopLevel;
 use super::escape::MAX_ESCAPE;
 use super::injection::{Injection, InjectionSpec, Score, Scratch};
 use super::machine::{Automaton, in_context};
+use super::mask::shape::Form;
 use super::policy::{Reach, Runs};
 use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Pass, Whole, put_in_order};
 use super::terms::{Dictionary, Lexer, TermFold};
@@ -133,6 +134,8 @@ struct Compiled {
     validator: Option<super::Validator>,
     /// Whether a match needs a word for it.
     needs_context: bool,
+    /// The form of stand-ins that the rule could find and leaves alone.
+    stand_ins: Option<Form>,
 }
 
 /// Detectors that share the reading of numbers.
@@ -349,6 +352,17 @@ impl Rules {
 
     pub(super) fn validator(&self, rule: RuleId) -> Option<super::Validator> {
         self.specs[rule.index()].validator
+    }
+
+    /// Whether `text`, which the rule has found, is a stand-in that came back in a conversation.
+    pub(super) fn is_stand_in(&self, rule: RuleId, text: &str) -> bool {
+        self.specs[rule.index()].stand_ins.is_some_and(|form| form.is_stand_in(text))
+    }
+
+    #[cfg(test)]
+    pub(super) fn knowing_no_stand_ins(mut self) -> Rules {
+        self.specs.iter_mut().for_each(|spec| spec.stand_ins = None);
+        self
     }
 
     /// Whether a rule that asks for words before a match at `at` is given them.

@@ -54,6 +54,8 @@ pub struct Scanner {
     /// The last finding passes as it is: the request carried it.
     echoes: bool,
     blocked: Option<Found>,
+    /// Number of the first value that was replaced in a JSON number.
+    counted: Option<u32>,
     overran: bool,
     /// Findings by their place in the whole text, where somebody wants them.
     record: Option<Record>,
@@ -84,6 +86,7 @@ impl Scanner {
             sent: 0,
             echoes: false,
             blocked: None,
+            counted: None,
             overran: false,
             record: None,
         }
@@ -125,6 +128,11 @@ impl Scanner {
     /// What comes next is written as something else.
     pub(crate) fn set_shape(&mut self, shape: Shape) {
         self.shape = shape;
+    }
+
+    /// The number of the first value that was replaced since the last call, where JSON numbers are read.
+    pub(crate) fn take_counted(&mut self) -> Option<u32> {
+        self.counted.take()
     }
 
     /// Leaves stand-ins as they are: for texts that nothing may change. They are no findings there either.
@@ -303,6 +311,7 @@ impl Scanner {
             sent: &mut self.sent,
             echoes: &mut self.echoes,
             blocked: &mut self.blocked,
+            counted: &mut self.counted,
             record: &mut self.record,
         };
         step(&mut self.pass, &self.rules, &self.policy, &view, &mut output);
@@ -343,6 +352,7 @@ struct Output<'a> {
     sent: &'a mut usize,
     echoes: &'a mut bool,
     blocked: &'a mut Option<Found>,
+    counted: &'a mut Option<u32>,
     record: &'a mut Option<Record>,
 }
 
@@ -370,6 +380,9 @@ impl Sink for Output<'_> {
             return false;
         }
         *self.sent = found.span.end;
+        if self.shape == Shape::JsonNumber {
+            self.counted.get_or_insert(self.masker.number(&found, value).unwrap_or_default());
+        }
         let stand_in = self.masker.stand_in(&found, value, self.shape);
         self.out.push_str(&stand_in);
         if let Some(record) = self.record {

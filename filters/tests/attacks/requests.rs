@@ -309,7 +309,7 @@ fn places() -> Vec<Attempt> {
                 json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"card\": 4111111111111111}"}}]}),
             ),
             true,
-            "Numbers are texts; a masked one becomes 0.",
+            "Numbers are texts; a masked one is a number of as many digits.",
         ),
         body(
             "A tool's result",

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::scan::tests::BUILTIN;
-use crate::scan::{Action, Direction, Policy, Rules, Switches};
+use crate::scan::{Action, Direction, LookAlike, Policy, PseudonymKey, Rules, Switches};
 
 const MAIL: &str = "alice.liddell@example-corp.com";
 const CARD: &str = "4111111111111111";
@@ -103,6 +103,46 @@ fn a_masked_number_stays_a_number() {
     check(&format!(r#"{{"card": {CARD} ,"n":12}}"#), r#"{"card": 9000000000000001 ,"n":12}"#);
     check(&format!("[-{CARD}]"), "[-9000000000000001]");
     check(CARD, "9000000000000001");
+}
+
+/// Each value keeps the number that it has in this conversation, however short, and whatever stands around it in its literal.
+#[test]
+fn masked_numbers_keep_their_values_apart() {
+    let rules = Rules::parse("- {id: pins, kind: pin, terms: [\"4821\", \"5932\"]}").expect("parses");
+    let rules = Arc::new(Rules::compile(&rules).expect("compiles"));
+    let policy = Arc::new(rules.policy(Direction::Answer, |_| Action::Mask, Switches::default()));
+    for (text, expect) in [
+        (r#"{"a":4821,"b":5932,"c":4821}"#, r#"{"a":9001,"b":9002,"c":9001}"#),
+        (r#"[4821.5,-5932]"#, r#"[9001.0,-9002]"#),
+        (r#"[48, 1.4821, 5932]"#, r#"[48, 9.0000, 9002]"#),
+    ] {
+        for pieces in [vec![text], chars(text).collect()] {
+            assert_eq!(
+                run(&(rules.clone(), policy.clone()), pieces, End::Whole),
+                (expect.to_owned(), Ok(()))
+            );
+        }
+    }
+}
+
+/// A pseudonym that a model wrote as a number is put back; by what is no number, it stays.
+#[test]
+fn a_pseudonym_is_put_back_in_a_number() {
+    let guard = guard(Action::Pseudonymise);
+    let rules = &guard.0;
+    let request = rules.policy(Direction::Request, |_| Action::Pseudonymise, Switches::default());
+    for (value, back) in [(CARD, Some(CARD)), ("4111 1111 1111 1111", None)] {
+        let mut masker = Masker::new()
+            .with_pseudonyms(PseudonymKey::derive(b"secret", "acme"))
+            .with_look_alikes([LookAlike::CreditCard].into());
+        let mut found = Vec::new();
+        rules.scan(&request, value, &mut found);
+        let shown = masker.stand_in(&found[0], value, Shape::Text).replace(' ', "");
+        let mut arguments = Arguments::new(|| Scanner::new(&guard.0, &guard.1));
+        let mut out = String::new();
+        arguments.push(&format!("{{\"n\":{shown}}}"), &mut masker, &mut out).expect("masks only");
+        assert_eq!(out, format!("{{\"n\":{}}}", back.unwrap_or(&shown)));
+    }
 }
 
 #[test]

@@ -6,88 +6,184 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::scan::number::extension;
+
+/// How a kind's stand-ins are written. One that is made of itself, by the number that it bears, is the same again: by that, and by
+/// nothing else, a text is known for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::scan) enum Form {
+    Email,
+    Address,
+    Secret,
+    Phone,
+    /// Cards, social security numbers.
+    Digits,
+    Iban,
+}
+
 /// Digits at the end of a number of zeros that count.
 const COUNTED: usize = 5;
-/// Fewest digits of such a number.
+/// Fewest digits of a number of zeros that is known for one.
 const FEWEST: usize = 7;
 /// Lengths of secrets' stand-ins.
 const CLASSES: [usize; 3] = [16, 32, 64];
+/// Schemes that a secret's stand-in shows: those of URLs with a password, and of webhooks.
+const SCHEMES: [&str; 30] = [
+    "amqp",
+    "amqps",
+    "clickhouse",
+    "ftp",
+    "ftps",
+    "http",
+    "https",
+    "ldap",
+    "ldaps",
+    "mariadb",
+    "mongodb",
+    "mongodb+srv",
+    "mqtt",
+    "mssql",
+    "mssql+pyodbc",
+    "mysql",
+    "mysql+pymysql",
+    "neo4j",
+    "oracle",
+    "postgres",
+    "postgresql",
+    "postgresql+asyncpg",
+    "postgresql+psycopg2",
+    "redis",
+    "rediss",
+    "sftp",
+    "smtp",
+    "smtps",
+    "sqlserver",
+    "ssh",
+];
 
-/// What stands for the `n`th value of a kind in a JSON string. Of an open-ended key the first `known` bytes are known.
-pub(super) fn string(kind: &str, value: &str, known: usize, n: u32) -> String {
-    match kind {
-        "email" => format!("email-{n}@masked.invalid"),
-        "phone" | "credit_card" | "ssn" => zeros(value, n, 0),
-        "iban" => zeros(value, n, 2),
-        "ip_address" => address(value, n),
-        "secret" => secret(value, known, n),
-        _ => format!("[{}_{n}]", kind.to_uppercase()),
+/// What stands for the `n`th value of a kind in a JSON string; of an open-ended key, for what is known of it.
+pub(super) fn string(kind: &str, value: &str, n: u32) -> String {
+    match Form::of(kind) {
+        Some(form) => form.make(value, n),
+        None => format!("[{}_{n}]", kind.to_uppercase()),
     }
 }
 
 /// What stands for the `n`th value of a kind where the JSON number `literal` was: as many digits, before the point and behind it.
-pub(in crate::scan) fn number(literal: &str, n: u32) -> String {
+pub(crate) fn number(literal: &str, n: u32) -> String {
     let unsigned = literal.trim_start_matches('-');
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let whole = digits(unsigned).max(1);
     let fraction = unsigned.split_once('.').map_or(0, |(_, fraction)| digits(fraction));
-    let counted = format!("{n:0width$}", width = whole - 1);
-    let counted = &counted[counted.len() - (whole - 1)..];
-    let point = if fraction > 0 { "." } else { "" };
-    let minus = &literal[..literal.len() - unsigned.len()];
-    format!("{minus}9{counted}{point}{:0<fraction$}", "")
+    let mut made = literal[..literal.len() - unsigned.len()].to_owned();
+    made.push('9');
+    made.push_str(&counting(n, whole - 1));
+    if fraction > 0 {
+        made.push('.');
+        made.extend(std::iter::repeat_n('0', fraction));
+    }
+    made
 }
 
-/// The number by which a JSON number stands for a value, if it does.
-pub(in crate::scan) fn counted(number: &str) -> Option<u32> {
-    let whole = number.split('.').next().unwrap_or_default();
-    let rest = whole.strip_prefix('9').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let (zeros, counted) = rest.split_at(rest.len().saturating_sub(COUNTED));
-    (zeros.bytes().all(|byte| byte == b'0') && rest.len() + 1 >= FEWEST).then(|| counted.parse().ok())?
+/// `n` in so many digits: zeros before it, or its last ones.
+fn counting(n: u32, digits: usize) -> String {
+    let n = n.to_string();
+    let mut counting: String = std::iter::repeat_n('0', digits.saturating_sub(n.len())).collect();
+    counting.push_str(&n[n.len().saturating_sub(digits)..]);
+    counting
 }
 
-/// Whether a text has the form of a stand-in that this module makes.
-pub(in crate::scan) fn is_stand_in(text: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let lower = text.to_ascii_lowercase();
-    let url = lower.split_once("://masked-").and_then(|(_, rest)| rest.strip_suffix(".invalid"));
-    // Whatever else stands before the `@`: two stand-ins side by side are one address.
-    if lower.ends_with("@masked.invalid") || url.is_some_and(number) || counted(text).is_some() {
-        return true;
+impl Form {
+    /// The form of a kind; kinds of one's own have none.
+    pub(in crate::scan) fn of(kind: &str) -> Option<Form> {
+        Some(match kind {
+            "email" => Form::Email,
+            "ip_address" => Form::Address,
+            "secret" => Form::Secret,
+            "phone" => Form::Phone,
+            "credit_card" | "ssn" => Form::Digits,
+            "iban" => Form::Iban,
+            _ => return None,
+        })
     }
-    if let Some(rest) = lower.strip_prefix("masked-") {
-        let (n, fill) = rest.split_once('-').unwrap_or((rest, ""));
-        return number(n) && fill.bytes().all(|byte| byte == b'x');
-    }
-    let bare = lower.split('/').next().unwrap_or_default();
-    if bare.strip_prefix("0.0.").is_some_and(|rest| rest.split('.').all(number)) || bare.starts_with("100::")
-    {
-        return true;
-    }
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
-    let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
-    digits.len() >= FEWEST
-        && digits[..digits.len() - COUNTED].iter().all(|digit| *digit == b'0')
-        && (letters <= digits.len()
-            || text.bytes().skip(2).all(|byte| !byte.is_ascii_alphabetic() || byte == b'X'))
-}
 
-/// The value with zeros for its digits, `n` at their end, and `X` for letters after the first `kept`.
-fn zeros(value: &str, n: u32, kept: usize) -> String {
-    let written: Vec<char> = value.nfkc().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
-    let count = written.iter().filter(|c| c.is_ascii_digit()).count();
-    let counted = format!("{n:0count$}");
-    let mut digits = counted[counted.len() - count..].chars();
-    let mut letters = 0;
-    let shape = |c: char| match c {
-        '0'..='9' => digits.next().unwrap_or('0'),
-        _ if kept > 0 && c.is_ascii_alphabetic() => {
-            letters += 1;
-            if letters > kept { 'X' } else { c }
+    /// Whether no value has this form whoever looks for it. A number of zeros is none only by a detector's plans.
+    pub(in crate::scan) fn is_nobodys(self) -> bool {
+        matches!(self, Form::Email | Form::Address | Form::Secret)
+    }
+
+    fn make(self, value: &str, n: u32) -> String {
+        match self {
+            Form::Email => format!("email-{n}@masked.invalid"),
+            Form::Address => address(value, n),
+            Form::Secret => secret(value, n),
+            Form::Phone | Form::Digits | Form::Iban => self.zeros(value, n),
         }
-        _ => c,
-    };
-    written.into_iter().map(shape).collect()
+    }
+
+    /// Whether a text, all that was found, is a stand-in of this form.
+    pub(in crate::scan) fn is_stand_in(self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        match self {
+            // What else can stand before an `@` was there before the value: it slid, or another stand-in ends there.
+            Form::Email => text.rfind("email-").is_some_and(|from| self.is_remade(&text[from..])),
+            // A password may have been an address.
+            Form::Secret => self.is_remade(&text) || Form::Email.is_remade(&text),
+            _ => self.is_remade(&text),
+        }
+    }
+
+    fn is_remade(self, lower: &str) -> bool {
+        self.counted(lower).is_some_and(|n| self.make(lower, n).eq_ignore_ascii_case(lower))
+    }
+
+    /// The value with zeros for its digits, `n` at their end, and `X` for its letters: not for an account's country, nor for the
+    /// word before a telephone extension.
+    fn zeros(self, value: &str, n: u32) -> String {
+        let value: String = value.nfkc().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+        let counted = counting(n, value.bytes().filter(u8::is_ascii_digit).count());
+        let kept = if self == Form::Iban { 2 } else { 0 };
+        let word = if self == Form::Phone { extension_of(&value) } else { value.len() };
+        let (mut digits, mut letters) = (counted.chars(), 0);
+        let written = value.char_indices().map(|(at, c)| {
+            letters += usize::from(c.is_ascii_alphabetic());
+            match c {
+                '0'..='9' => digits.next().unwrap_or('0'),
+                'A'..='Z' | 'a'..='z' if letters > kept && at < word => 'X',
+                _ => c,
+            }
+        });
+        written.collect()
+    }
+
+    /// The number that a stand-in of this form would bear.
+    fn counted(self, lower: &str) -> Option<u32> {
+        match self {
+            Form::Email => lower.strip_prefix("email-")?.split('@').next()?.parse().ok(),
+            Form::Address => {
+                let bare = lower.split('/').next()?;
+                if let Some(n) = bare.strip_prefix("100::") {
+                    return u32::from_str_radix(n, 16).ok();
+                }
+                let (high, low) = bare.strip_prefix("0.0.")?.split_once('.')?;
+                Some(u32::from(high.parse::<u8>().ok()?) << 8 | u32::from(low.parse::<u8>().ok()?))
+            }
+            Form::Secret => lower.split_once("masked-")?.1.split(['-', '.']).next()?.parse().ok(),
+            Form::Phone | Form::Digits | Form::Iban => {
+                let digits: String = lower.chars().filter(char::is_ascii_digit).collect();
+                let zeros = digits.len().checked_sub(COUNTED).filter(|_| digits.len() >= FEWEST)?;
+                digits[zeros..].parse().ok()
+            }
+        }
+    }
+}
+
+/// Where the telephone extension begins that a number ends with: ` x45`, `, ext. 45`.
+fn extension_of(value: &str) -> usize {
+    let number = value.trim_end_matches(|c: char| c.is_ascii_digit());
+    let name = number.trim_end_matches(|c: char| !c.is_ascii_digit() && c != ')');
+    let is_one = extension(number[name.len()..].trim_start().as_bytes()) == Some(true);
+    if is_one { name.len() } else { value.len() }
 }
 
 fn address(value: &str, n: u32) -> String {
@@ -98,14 +194,13 @@ fn address(value: &str, n: u32) -> String {
     format!("0.0.{}.{}{suffix}", n >> 8 & 0xff, n & 0xff)
 }
 
-fn secret(value: &str, known: usize, n: u32) -> String {
+fn secret(value: &str, n: u32) -> String {
     if let Some((scheme, _)) = value.split_once("://")
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && SCHEMES.contains(&scheme)
     {
         return format!("{scheme}://masked-{n}.invalid");
     }
-    let len = known.min(value.len());
-    let class = CLASSES.into_iter().find(|class| len <= *class).unwrap_or(CLASSES[2]);
+    let class = CLASSES.into_iter().find(|class| value.len() <= *class).unwrap_or(CLASSES[2]);
     let mut text = format!("masked-{n}-");
     text.extend(std::iter::repeat_n('x', class.saturating_sub(text.len())));
     text
@@ -121,23 +216,36 @@ mod tests {
             ("email", "alice@corp.com", "email-7@masked.invalid"),
             ("phone", "(212) 555-0123", "(000) 000-0007"),
             ("phone", "+44 (0)20 7946 0958", "+00 (0)00 0000 0007"),
+            ("phone", "２１２-555-0123, ext. 45", "000-000-0000, ext. 07"),
+            ("phone", "2125550123x45", "0000000000x07"),
+            ("phone", "1-800-FLOWERS", "0-007-XXXXXXX"),
             ("credit_card", "4111-1111-1111-1111", "0000-0000-0000-0007"),
+            ("credit_card", "X4111111111111111", "X0000000000000007"),
             ("ssn", "219-09-9998", "000-00-0007"),
+            ("ssn", "QQ123456C", "XX000007X"),
             ("iban", "DE89 3704 0044 0532 0130 00", "DE00 0000 0000 0000 0000 07"),
             ("iban", "GB82WEST12345698765432", "GB00XXXX00000000000007"),
             ("ip_address", "203.0.113.9/24", "0.0.0.7/24"),
             ("ip_address", "2001:db8::1", "100::7"),
+            ("ip_address", "fe80::1%eth0/64", "100::7/64"),
             ("secret", "hunter2!", "masked-7-xxxxxxx"),
             ("secret", "postgres://app:s3cr3tPw9@db", "postgres://masked-7.invalid"),
+            // What stands before `://` may be a part of it.
+            ("secret", "Sup3rS3cret://prod", "masked-7-xxxxxxxxxxxxxxxxxxxxxxx"),
+            ("secret", "hunter://prod", "masked-7-xxxxxxx"),
             ("name", "Acme", "[NAME_7]"),
         ] {
-            let made = string(kind, value, value.len(), 7);
+            let made = string(kind, value, 7);
             assert_eq!(made, expect, "{value}");
-            assert!(kind == "name" || is_stand_in(&made), "{made}");
+            let known = Form::of(kind).is_some_and(|form| form.is_stand_in(&made));
+            // Six digits may be a value's.
+            assert_eq!(known, !matches!(value, "Acme" | "QQ123456C" | "1-800-FLOWERS"), "{made}");
         }
-        assert_eq!(string("secret", &"k".repeat(500), 30, 1).len(), 32);
-        assert_eq!(string("secret", &"k".repeat(500), 500, 1).len(), 64);
-        assert_eq!(string("phone", "(212) 555-0123", 14, 65_536), "(000) 006-5536");
+        for (known, len) in [(16, 16), (17, 32), (32, 32), (33, 64), (500, 64)] {
+            assert_eq!(string("secret", &"k".repeat(known), 1).len(), len, "{known} known");
+        }
+        assert_eq!(string("phone", "(212) 555-0123", 65_536), "(000) 006-5536");
+        assert_eq!(string("secret", "hunter2!", 65_536), "masked-65536-xxx");
     }
 
     #[test]
@@ -151,27 +259,120 @@ mod tests {
             ("12", 345, "95"),
         ] {
             assert_eq!(number(literal, n), expect);
-            assert_eq!(counted(expect).is_some(), literal.len() > 8 && !literal.starts_with('-'), "{expect}");
         }
-        assert_eq!(counted("9000000000000017"), Some(17));
-        assert_eq!(counted("9100000000000017"), None);
+        // As many as a request may have: more than a width of the formatter.
+        let many = "1".repeat(70_000);
+        let expect = format!("9{}7.{}", "0".repeat(69_998), "0".repeat(70_000));
+        assert!(number(&format!("{many}.{many}"), 7) == expect);
+        assert_eq!(string("phone", &many, 7).len(), many.len());
+    }
+
+    /// The numbers that a request gives out, and every one of them.
+    #[test]
+    fn stand_ins_are_known_by_their_kind() {
+        for n in [0, 1, 9, 10, 255, 256, 999, 4_096, 65_535, 65_536] {
+            for (kind, value) in [
+                ("email", "a@b.com"),
+                ("phone", "212-555-0123"),
+                ("credit_card", "4111111111111111"),
+                ("ssn", "219-09-9998"),
+                ("iban", "GB82WEST12345698765432"),
+                ("ip_address", "203.0.113.9"),
+                ("ip_address", "2001:db8::1/64"),
+                ("secret", "hunter2!"),
+                ("secret", "https://hooks.example/x"),
+            ] {
+                let made = string(kind, value, n);
+                for form in [Form::Email, Form::Address, Form::Secret, Form::Phone, Form::Digits, Form::Iban]
+                {
+                    let own = Form::of(kind) == Some(form);
+                    let number = |form| matches!(form, Form::Phone | Form::Digits | Form::Iban);
+                    let address = kind == "email" && form == Form::Secret;
+                    if own || address || !Form::of(kind).is_some_and(number) || !number(form) {
+                        assert_eq!(form.is_stand_in(&made), own || address, "{made} as {form:?}");
+                        assert_eq!(
+                            form.is_stand_in(&made.to_uppercase()),
+                            own || address,
+                            "{made} as {form:?}"
+                        );
+                    }
+                }
+            }
+        }
+        // What stood before an address that was longer, and two side by side.
+        assert!(Form::Email.is_stand_in("aaaaemail-1@masked.invalid"));
+        assert!(Form::Email.is_stand_in("masked.invalidemail-2@masked.invalid"));
     }
 
     #[test]
     fn values_are_no_stand_ins() {
-        for text in [
-            "alice@corp.com",
-            "email-1@corp.com",
-            "4111111111111111",
-            "9212555012",
-            "0.1.2.3",
-            "10.0.0.1",
-            "2001:db8::1",
-            "masked-1-hunter2",
-            "+1 212 555 0123",
-            "DE89370400440532013000",
+        for (form, values) in [
+            (
+                Form::Email,
+                &[
+                    "alice@corp.com",
+                    "email-1@corp.com",
+                    "0012345@corp.com",
+                    "00012345@uni.edu",
+                    "9001234.smith@uni.edu",
+                    "alice@masked.invalid",
+                    "email-1@masked.invalid.com",
+                    "email-01@masked.invalid",
+                    "email-@masked.invalid",
+                    "email-+1@masked.invalid",
+                ][..],
+            ),
+            (
+                Form::Secret,
+                &[
+                    "0000012345aB!",
+                    "9000001.Kq8ZrW2LmX0vT5bN",
+                    "0.0.1/Kq8Zr2LmX0v",
+                    "S3cr3tPw9x@masked.invalid",
+                    "S3cr3tPw9xemail-1@masked.invalid",
+                    "masked-1-hunter2",
+                    "masked-1-xxxxxxxhunter2",
+                    "masked-1-xxxxxx",
+                    "xmasked-1-xxxxxxx",
+                    "masked-1",
+                    "Sup3rS3cret://masked-1.invalid",
+                    "postgres://masked-1.invalid/s3cr3t",
+                    "postgres://a:s3cr3t@masked-1.invalid",
+                    "0.0.0.1",
+                    "0000000000000001",
+                ],
+            ),
+            (
+                Form::Address,
+                &["0.1.2.3", "10.0.0.1", "2001:db8::1", "0.0.0.1.x", "100::1:2", "100::01", "0.0.0"],
+            ),
+            (
+                Form::Phone,
+                &[
+                    "+1 212 555 0123",
+                    "0001234567",
+                    "000-001",
+                    "0000001 or Alice",
+                    "9000000001",
+                    "000000000Ⅷ1",
+                ],
+            ),
+            (Form::Digits, &["4111111111111111", "QQ000001C", "0000001A", "9000000000000001"]),
+            (Form::Iban, &["DE89370400440532013000", "DE00370400440532013000", "GB00WEST00000000000007"]),
         ] {
-            assert!(!is_stand_in(text), "{text}");
+            for value in values {
+                assert!(!form.is_stand_in(value), "{value} as {form:?}");
+            }
         }
+    }
+
+    /// A secret's stand-in shows the scheme of a URL that the built-in rules look for.
+    #[test]
+    fn the_schemes_are_those_of_the_rules() {
+        let specs = crate::scan::Rules::builtin_specs();
+        let urls = specs.iter().find(|spec| spec.id == "url_password").expect("is built in");
+        let mut schemes: Vec<&str> = urls.starts.iter().map(|start| start.trim_end_matches("://")).collect();
+        schemes.sort_unstable();
+        assert_eq!(schemes, SCHEMES);
     }
 }

@@ -1,7 +1,7 @@
 //! Telephone extensions: `x45`, `ext. 45`, `, extension 45`.
 
 /// Whether `word` begins a telephone extension (`x`, `ext.`, `extension`, `#`), and if so whether digits may follow.
-pub(super) fn extension(word: &[u8]) -> Option<bool> {
+pub(in crate::scan) fn extension(word: &[u8]) -> Option<bool> {
     const WORDS: [&[u8]; 5] = [b"extension", b"extn", b"ext", b"x", b"#"];
     let word = match word {
         [b',' | b';'] | [b',' | b';', b' '] => return Some(false),

@@ -8,6 +8,7 @@ use super::{
 use crate::scan::email::{self, TopLevel};
 use crate::scan::injection::{Injection, InjectionSpec};
 use crate::scan::machine::{self, MAX_IPV6, MAX_LED};
+use crate::scan::mask::shape::Form;
 use crate::scan::number::MAX_NUMBER;
 use crate::scan::spec::{Lead, Validator};
 use crate::scan::terms::{Dictionary, TermFold};
@@ -95,6 +96,7 @@ fn add(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<(), String> {
         words: Words::new(&spec.context, &spec.avoid)?,
         validator: spec.validator,
         needs_context: spec.detector.is_none() && !spec.context.is_empty(),
+        stand_ins: Form::of(&spec.kind).filter(|form| form.is_nobodys() || spec.detector.is_some()),
     });
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::Sweep;
 use crate::scan::escape::Decoded;
 use crate::scan::machine::{Rest, Swallowed};
-use crate::scan::mask::shape::is_stand_in;
 use crate::scan::rules::{Found, RuleId, Rules};
 use crate::scan::units::View;
 use crate::scan::{Escapes, Policy};
@@ -24,6 +23,17 @@ pub(in crate::scan) struct Decided {
 impl Decided {
     pub(in crate::scan) fn whole(rule: RuleId, start: usize, end: usize) -> Decided {
         Decided { rule, start, end, rest: None, decoded: None }
+    }
+
+    /// Whether this is a stand-in that came back. Of what goes on nobody knows yet what it is.
+    fn is_stand_in(&self, rules: &Rules, policy: &Policy, views: &Views<'_>) -> bool {
+        let text = views.raw.raw(self.start, self.end);
+        self.rest.is_none() && rules.is_stand_in(self.rule, &self.escapes(policy).decode(text))
+    }
+
+    /// Escapes that were looked through to find it.
+    fn escapes(&self, policy: &Policy) -> Escapes {
+        if self.decoded.is_some() { policy.switches().decode } else { Escapes::NONE }
     }
 }
 
@@ -258,7 +268,7 @@ impl Sweep {
         views: &Views<'_>,
         sink: &mut impl Sink,
     ) -> bool {
-        if is_stand_in(views.raw.raw(d.start, d.end)) {
+        if d.is_stand_in(rules, policy, views) {
             return true;
         }
         sink.demand(d.rule, d.start..d.end);
@@ -289,7 +299,7 @@ impl Sweep {
         views: &Views<'_>,
         sink: &mut impl Sink,
     ) {
-        if is_stand_in(views.raw.raw(d.start, d.end)) {
+        if d.is_stand_in(rules, policy, views) {
             return;
         }
         sink.demand(d.rule, d.start..d.end);
@@ -305,7 +315,6 @@ impl Sweep {
 }
 
 fn found(d: &Decided, span: Range<usize>, rules: &Rules, policy: &Policy) -> Found {
-    let decoded = if d.decoded.is_some() { policy.switches().decode } else { Escapes::NONE };
     let identity = span.len();
-    Found { decoded, ..rules.found(policy, d.rule, span, identity) }
+    Found { decoded: d.escapes(policy), ..rules.found(policy, d.rule, span, identity) }
 }
