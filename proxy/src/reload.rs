@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tollgate_filters::conf::Problem;
 
 use crate::config::Config;
+use crate::fail;
 use crate::runtime::{Live, Runtime};
 use crate::tls::{self, Certificates};
 use retired::Retired;
@@ -106,9 +107,6 @@ impl Reloader {
     }
 
     /// Builds and swaps, on a thread that gives way to requests. Slow; never to be waited for on a request thread.
-    ///
-    /// # Panics
-    /// If the building does.
     pub fn reload(&self) -> Result<u64, Refused> {
         let _turn = self.turn.lock();
         let built = std::thread::scope(|scope| {
@@ -119,7 +117,9 @@ impl Reloader {
             let thread = std::thread::Builder::new().name("reload".into()).spawn_scoped(scope, patient);
             thread.map(std::thread::ScopedJoinHandle::join).unwrap_or_else(|_| Ok(self.build_and_swap()))
         });
-        match built.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+        // Nothing was swapped, whatever the panic came from: its own message has been written by then.
+        let panicked = || Refused::because(&"building the new configuration panicked: a bug in the gateway");
+        match built.unwrap_or_else(|_| Err(panicked())) {
             Ok((generation, hash)) => {
                 let loaded_at = SystemTime::now();
                 *self.status.lock() = Status { generation, hash, loaded_at, last_error: None };
@@ -151,6 +151,7 @@ impl Reloader {
             }
         }
         let generation = current.generation() + 1;
+        fail::point("reload", &generation.to_string());
         let runtime = Runtime::build(config, &hash[..hash.len().min(12)], generation, &self.live);
         let runtime = runtime.map_err(|error| Refused::because(&error))?;
         // Everything is built: from here on nothing can fail.

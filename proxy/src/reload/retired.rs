@@ -54,15 +54,16 @@ fn free_unused<T>(all: &Mutex<Vec<Arc<T>>>) -> bool {
 mod tests {
     use std::sync::mpsc::{Sender, channel};
 
+    use super::super::priority;
     use super::*;
 
-    /// Says where it is freed.
-    struct Value(&'static str, Sender<(&'static str, Option<String>)>);
+    /// Says where it is freed, and how nice that thread is.
+    struct Value(&'static str, Sender<(&'static str, Option<String>, i32)>);
 
     impl Drop for Value {
         fn drop(&mut self) {
             let thread = std::thread::current().name().map(str::to_owned);
-            self.1.send((self.0, thread)).expect("the test listens");
+            self.1.send((self.0, thread, priority::of_this_thread())).expect("the test listens");
         }
     }
 
@@ -76,12 +77,18 @@ mod tests {
         retired.push(used);
         retired.push(unused);
         let patience = Duration::from_secs(30);
-        assert_eq!(seen.recv_timeout(patience), Ok(("unused", Some("retire".to_owned()))));
+        let there = |name| Ok((name, Some("retire".to_owned()), priority::lowered()));
+        assert_eq!(seen.recv_timeout(patience), there("unused"));
         assert!(seen.try_recv().is_err());
         drop(user);
-        assert_eq!(seen.recv_timeout(patience), Ok(("used", Some("retire".to_owned()))));
-        // And once more, after the thread may have ended.
-        retired.push(value("later"));
-        assert_eq!(seen.recv_timeout(patience), Ok(("later", Some("retire".to_owned()))));
+        assert_eq!(seen.recv_timeout(patience), there("used"));
+        // And once more, after the thread may have ended; by a thread that gives way itself, as a reload's does.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                priority::lower();
+                retired.push(value("later"));
+            });
+        });
+        assert_eq!(seen.recv_timeout(patience), there("later"));
     }
 }

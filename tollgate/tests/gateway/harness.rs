@@ -71,8 +71,27 @@ impl Gateway {
         Gateway::start_file(&config, dir, environment, &[])
     }
 
+    /// The same as an argument of `command`, which must leave the process in its own place.
+    pub(crate) fn start_under(command: &[&str], yaml: &str, environment: &[(&str, &str)]) -> Gateway {
+        let dir = Arc::new(TempDir::new().expect("a folder"));
+        let config = dir.path().join("tollgate.yaml");
+        std::fs::write(&config, yaml).expect("written");
+        let words = [command, &[binary()]].concat();
+        Gateway::start_by(&words, &config, dir, environment, &[])
+    }
+
     /// The same with a file that is there already, and further arguments.
     pub(crate) fn start_file(
+        config: &Path,
+        dir: Arc<TempDir>,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Gateway {
+        Gateway::start_by(&[binary()], config, dir, environment, arguments)
+    }
+
+    fn start_by(
+        command: &[&str],
         config: &Path,
         dir: Arc<TempDir>,
         environment: &[(&str, &str)],
@@ -89,7 +108,7 @@ impl Gateway {
         let listen = address(&all, "LISTEN");
         let admin = address(&all, "ADMIN");
         let mut gateway = Gateway {
-            child: spawn(config, &all, arguments),
+            child: spawn(command, config, &all, arguments),
             listen,
             admin,
             dir,
@@ -105,7 +124,7 @@ impl Gateway {
     /// Starts the same file in the same folder again, after this process has ended.
     pub(crate) fn restart(&mut self) {
         let _ = self.child.wait();
-        self.child = spawn(&self.config, &self.environment, &[]);
+        self.child = spawn(&[binary()], &self.config, &self.environment, &[]);
         self.collect_lines();
         self.wait_ready();
     }
@@ -113,7 +132,7 @@ impl Gateway {
     /// A second process with `--take-over`: same file, same sockets. Not waited for: it waits for this one.
     pub(crate) fn successor(&self) -> Gateway {
         let mut successor = Gateway {
-            child: spawn(&self.config, &self.environment, &["--take-over"]),
+            child: spawn(&[binary()], &self.config, &self.environment, &["--take-over"]),
             listen: self.listen,
             admin: self.admin,
             dir: Arc::clone(&self.dir),
@@ -236,8 +255,9 @@ fn address(environment: &[(String, String)], name: &str) -> SocketAddr {
     last.1.parse().expect("an address")
 }
 
-fn spawn(config: &Path, environment: &[(String, String)], arguments: &[&str]) -> Child {
-    Command::new(binary())
+fn spawn(command: &[&str], config: &Path, environment: &[(String, String)], arguments: &[&str]) -> Child {
+    Command::new(command[0])
+        .args(&command[1..])
         .args(["serve", "-c"])
         .arg(config)
         .args(arguments)

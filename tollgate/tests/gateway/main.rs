@@ -28,5 +28,6 @@ mod silence;
 mod slow_heads;
 mod spine;
 mod streams;
+mod unit;
 mod upstream_tls;
 mod wire;

@@ -359,12 +359,18 @@ async fn the_service_manager_is_told() {
     let fake = Fake::start(Options::default()).expect("the fake upstream starts");
     let yaml = format!("{HEAD}{ONE_UPSTREAM}");
     let notify = path.display().to_string();
-    let mut gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url()), ("NOTIFY_SOCKET", &notify)]);
+    let environment =
+        [("UPSTREAM", fake.url()), ("NOTIFY_SOCKET", notify), ("TOLLGATE_FAIL_POINT", "reload@2".to_owned())];
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut gateway = Gateway::start(&yaml, &environment);
     assert!(heard("READY=1").contains(&format!("MAINPID={}", gateway.pid())));
     gateway.signal("HUP");
     // systemd takes a reload only with the time of its start (systemd.service(5), `Type=notify-reload`).
     assert!(heard("RELOADING=1").contains("MONOTONIC_USEC="));
-    heard("READY=1");
+    heard("READY=1"); // although it panicked: what was in force is in force
+    gateway.wait_rejected(1);
+    assert!(gateway.wait_log("reload refused").contains("panicked"));
+    assert_eq!(gateway.status_of("m").await, 200);
     gateway.signal("TERM");
     heard("STOPPING=1");
     assert_eq!(gateway.wait_end().code(), Some(0));
