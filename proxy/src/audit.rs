@@ -83,7 +83,6 @@ impl AuditMetrics for NoMetrics {
 pub struct Options {
     /// Places: requests in flight plus events not yet committed.
     pub capacity: usize,
-    pub when_full: WhenFull,
     /// Places of those that refusals before admission may hold.
     pub refusal_capacity: usize,
     /// Longest time from `send` to the start of the commit, while the spool works.
@@ -100,7 +99,6 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             capacity: 10_000,
-            when_full: WhenFull::Refuse,
             refusal_capacity: 1_000,
             commit_interval: Duration::from_millis(50),
             commit_events: 1_000,
@@ -115,7 +113,6 @@ impl From<&config::Audit> for Options {
     fn from(audit: &config::Audit) -> Options {
         Options {
             capacity: audit.queue,
-            when_full: audit.when_full,
             refusal_capacity: (audit.queue / 10).max(1),
             commit_interval: audit.commit_interval,
             seq_block: audit.seq_block,

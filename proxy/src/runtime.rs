@@ -83,8 +83,7 @@ impl Live {
             (false, _) => "starting",
             (true, false) => "ok",
         };
-        let policy = &runtime.config.audit;
-        let full = policy.when_full == WhenFull::Refuse && self.audit.in_use() >= policy.queue;
+        let full = runtime.config.audit.when_full == WhenFull::Refuse && self.audit.is_full();
         let audit = if full { "full" } else { "ok" };
         // Limits are counted in this process: there is nothing in them that could fail.
         let checks = vec![("process", life), ("audit", audit)];
@@ -98,7 +97,7 @@ impl Live {
         let metrics = &self.metrics;
         Metrics::set(&metrics.in_flight, self.load.requests());
         Metrics::set(&metrics.body_bytes, self.load.body_bytes());
-        Metrics::set(&metrics.audit_queue, self.audit.in_use());
+        Metrics::set(&metrics.audit_queue, self.audit.waiting());
         metrics.target_up.reset(); // targets that a reload removed disappear
         metrics.target_in_flight.reset();
         for target in self.upstreams.list() {

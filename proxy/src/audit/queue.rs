@@ -123,15 +123,15 @@ impl AuditQueue {
         }
     }
 
-    /// A place and a number for one request that is to be admitted.
-    pub fn slot(&self) -> Result<AuditSlot, Full> {
+    /// A place and a number for one request that is to be admitted; `when_full` is the policy of its configuration.
+    pub fn slot(&self, when_full: WhenFull) -> Result<AuditSlot, Full> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
         if let Some(seq) = state.place(shared.options.capacity) {
             shared.unlock_and_wake(state);
             return Ok(AuditSlot { shared: Arc::clone(shared), seq: Some(seq), place: Place::Request });
         }
-        if shared.options.when_full == WhenFull::Refuse {
+        if when_full == WhenFull::Refuse {
             return Err(Full);
         }
         let seq = state.count_drop();
@@ -158,9 +158,15 @@ impl AuditQueue {
         None
     }
 
-    /// Places in use: requests in flight plus events not yet committed.
-    pub fn in_use(&self) -> usize {
-        self.shared.lock().in_use()
+    /// No place is left: the next request depends on its `when_full`.
+    pub fn is_full(&self) -> bool {
+        self.shared.lock().in_use() >= self.shared.options.capacity
+    }
+
+    /// Events that are not committed yet. What is still open holds a place too, but is not counted here.
+    pub fn waiting(&self) -> usize {
+        let state = self.shared.lock();
+        state.in_use() - state.open_slots()
     }
 }
 

@@ -160,7 +160,7 @@ async fn reserve(
             return Err(rejection);
         }
     }
-    match live.audit.slot() {
+    match live.audit.slot(exchange.runtime.config.audit.when_full) {
         Ok(slot) => exchange.permits.slot = Some(slot),
         Err(Full) => {
             live.metrics.audit_events.with_label_values(&["refused"]).inc();

@@ -105,7 +105,7 @@ metrics! {
     audit_events: IntCounterVec = Kind::Counter, "tollgate_audit_events_total", ["outcome"],
         "Audit events by outcome: committed; refused (queue full, so was the request); dropped (queue full, request served); summarised (refusals past their share of the queue); lost (no event was handed in).";
     audit_queue: IntGaugeVec = Kind::Gauge, "tollgate_audit_queue_events", [],
-        "Events waiting for the spool.";
+        "Events waiting for the spool. Requests in flight hold a place of `audit.queue` too, and are not counted here.";
     audit_spool_errors: IntCounterVec = Kind::Counter, "tollgate_audit_spool_errors_total", [],
         "Failed commits of the spool; the events stay queued.";
     audit_stored: IntCounterVec = Kind::Counter, "tollgate_audit_stored_total", [],

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_filters::audit::{Event, FindingCount, Header, Kind, Sealed, Status};
-use tollgate_proxy::audit::{Abandoned, AuditQueue, AuditThread, NoMetrics, Options, Shutdown, SpoolError};
+use tollgate_proxy::audit::{
+    Abandoned, AuditQueue, AuditThread, NoMetrics, Options, Shutdown, SpoolError, WhenFull,
+};
 use tollgate_sink::{Drained, Mover, MoverOptions, NoObserver};
 use tollgate_store::{AuditStore, DATABASE_FILE, Filter, Spool, SpoolOptions};
 
@@ -52,7 +54,7 @@ impl Gate {
     fn send(&self, event: Event) {
         let deadline = soon();
         let slot = loop {
-            match self.queue.slot() {
+            match self.queue.slot(WhenFull::Refuse) {
                 Ok(slot) => break slot,
                 Err(_) => assert!(Instant::now() < deadline, "no slot"),
             }
@@ -251,7 +253,7 @@ fn serve_until_killed(state: &Path) -> ! {
             scope.spawn(move || {
                 let mut long = Vec::new();
                 for n in 0u64.. {
-                    match queue.slot() {
+                    match queue.slot(WhenFull::Refuse) {
                         Ok(slot) if n % 17 == 0 => long.push(slot),
                         Ok(slot) if n % 13 == 0 => drop(slot),
                         Ok(slot) => slot.send(Box::new(event(&format!("{worker}-{n}")))),

@@ -283,3 +283,38 @@ async fn a_changed_file_reloads_by_itself() {
     gateway.wait_generation(4);
     assert_eq!(gateway.metric("tollgate_config_reloads_total", r#"outcome="rejected""#), 1.0);
 }
+
+/// What a full queue does is the new file's to say; how many places it has is the running process's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_audit_queue_does_is_taken_over_and_its_size_is_not() {
+    let file = |audit: &str| serving(&["held", "m"], &format!("audit: {{{audit}}}"));
+    let (fake, gateway) = start(&file("queue: 1, when_full: drop"));
+    fake.script("held", Script::gated(["a"]));
+    let call = client().post(gateway.url("/v1/chat/completions")).json(&chat("held", "Hi", true));
+    let held = call.send().await.expect("answered"); // it holds the only place
+    let ready = async || reqwest::get(gateway.url("/ready")).await.expect("answered").status().as_u16();
+    assert_eq!((gateway.status_of("m").await, ready().await), (200, 200));
+    gateway.reload(&file("queue: 1, when_full: refuse"), 2);
+    assert_eq!((gateway.status_of("m").await, ready().await), (503, 503));
+    // A larger queue waits for the next start, so this one is as full as it was.
+    gateway.reload(&file("queue: 1000, when_full: refuse"), 3);
+    assert!(gateway.wait_log("audit.queue").contains("until the next start"));
+    assert_eq!((gateway.status_of("m").await, ready().await), (503, 503));
+    gateway.reload(&file("queue: 1, when_full: drop"), 4);
+    assert_eq!((gateway.status_of("m").await, ready().await), (200, 200));
+    fake.gate("held").open_all();
+    assert_eq!(held.text().await.expect("whole").matches("[DONE]").count(), 1);
+}
+
+/// A smaller queue in the file does not make the running one full.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_goes_by_the_queue_that_runs() {
+    let file = |queue: usize| serving(&["held"], &format!("audit: {{queue: {queue}}}"));
+    let (fake, gateway) = start(&file(1000));
+    fake.script("held", Script::gated(["a"]));
+    let call = || client().post(gateway.url("/v1/chat/completions")).json(&chat("held", "Hi", true)).send();
+    let _held = (call().await.expect("answered"), call().await.expect("answered"));
+    gateway.reload(&file(1), 2);
+    let ready = reqwest::get(gateway.url("/ready")).await.expect("answered").status();
+    assert_eq!(ready, 200);
+}
