@@ -147,7 +147,6 @@ impl Held {
 /// An upstream's own error answer that the client can only be told inside its stream.
 #[derive(Default)]
 pub(crate) struct LateError {
-    pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
@@ -238,9 +237,8 @@ impl Facts {
         }
     }
 
-    /// The client is (or would have been) told this.
+    /// The client is (or would have been) told this, by a status or in its stream.
     pub(crate) fn refuse(&mut self, rejection: &Rejection) {
-        self.event.http_status = rejection.code.status();
         self.event.code = Some(rejection.code.as_str().into());
         self.event.status = match rejection.code {
             Code::PiiDetected | Code::SecretDetected | Code::PromptInjection => Status::Blocked,

@@ -61,6 +61,7 @@ pub(crate) async fn respond(
     }
     exchange.decorate(&mut head);
     exchange.facts.refuse(rejection);
+    exchange.facts.event.http_status = rejection.code.status();
     let headless = session.req_header().method == http::Method::HEAD;
     session.write_response_header(head.into(), headless).await?;
     if headless {

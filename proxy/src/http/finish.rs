@@ -77,23 +77,23 @@ fn judge(exchange: &mut Exchange, end: End) {
     // Whoever leaves with the whole answer has not left early.
     let gone = proxied.control.client_gone() && (!proxied.done || proxied.left_early);
     let (blocked, done) = (proxied.blocked, proxied.done);
-    let status = exchange.facts.event.http_status;
+    let told_late = proxied.late.is_some();
+    // What has left is what the client got, whatever became of it later.
+    let status = proxied.control.status_sent().map_or(0, |status| status.as_u16());
+    exchange.facts.event.http_status = status;
     exchange.facts.event.status = if exchange.facts.rejection.is_some() {
         exchange.facts.event.status
     } else if blocked {
         Status::Blocked
     } else if gone {
         Status::Cancelled
-    } else if (end == End::Whole || done) && (200..300).contains(&status) {
+    } else if (end == End::Whole || done) && !told_late && (200..300).contains(&status) {
         Status::Success
     } else {
         Status::Error
     };
     if end == End::Abandoned && exchange.facts.event.code.is_none() {
         exchange.facts.event.code = Some("ABANDONED".into());
-    }
-    if gone && !proxied.control.header_sent() {
-        exchange.facts.event.http_status = 0;
     }
     let outcome = if gone { Outcome::ClientGone } else { Outcome::Ok };
     retry::finish_attempt(exchange, outcome, gone.then_some("client_gone"));
@@ -119,7 +119,7 @@ fn usage(exchange: &Exchange) -> Option<Usage> {
 
 fn settle(exchange: &mut Exchange, usage: Option<&Usage>) {
     if let Some(reservation) = exchange.permits.reservation.take() {
-        let tokens = usage.map_or(0, |usage| usage.input + usage.output);
+        let tokens = usage.map_or(0, |usage| usage.input.saturating_add(usage.output));
         reservation.settle(tokens, clock::now());
     }
 }

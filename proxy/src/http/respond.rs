@@ -46,7 +46,7 @@ pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> 
             running.failure = Some(Failure::Malformed);
             return Err(Error::explain(STATUS, "a plain answer where a stream was asked for").into_up());
         }
-        proxied.late = Some(LateError { status, body: Vec::new() });
+        proxied.late = Some(LateError::default());
     }
     proxied.pipeline.begin(form);
     proxied.form = form;
@@ -62,7 +62,6 @@ pub(crate) fn header(response: &mut ResponseHeader, exchange: &mut Exchange) -> 
     // The length of what leaves may be another; a plain answer's own is set when it is whole.
     head.set_text(answer_head::PROVIDER, &settings.id);
     head.set_text(answer_head::MODEL, running.attempt.model(&proxied.call.model));
-    exchange.facts.event.http_status = status;
     exchange.decorate(&mut head);
     *response = head.into();
     Ok(())

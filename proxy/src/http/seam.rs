@@ -121,7 +121,7 @@ impl Seam {
     fn queue_comment(&mut self) -> Result<()> {
         let control = Arc::clone(&self.control);
         let mut state = control.state();
-        let header_sent = state.header_sent;
+        let header_sent = state.sent.is_some();
         let Some((comments, at)) = &mut state.comments else { return Ok(()) };
         *at = Instant::now() + comments.every;
         if self.held.as_deref().is_some_and(|header| !is_event_stream(header)) {
@@ -129,7 +129,9 @@ impl Seam {
         }
         let (text, own) = (comments.text.clone(), &comments.header);
         let header = (!header_sent).then(|| self.held.take().unwrap_or_else(|| Box::new(own.clone())));
-        state.header_sent = true;
+        if let Some(header) = &header {
+            state.sent = Some(header.status);
+        }
         match self.inner.as_deref_mut().expect("taken only by Drop") {
             ServerSession::H1(session) => {
                 if session.has_pending_proxy_tasks() {
@@ -203,7 +205,9 @@ impl Seam {
         if let Some(change) = state.late.take() {
             change(&mut header);
         }
-        state.header_sent = true;
+        if !state.client_gone {
+            state.sent = Some(header.status);
+        }
         drop(state);
         if self.inner().req_header().version == Version::HTTP_10 {
             header.remove_header(&TRANSFER_ENCODING); // RFC 9112 section 6.1: the connection's end is the answer's
@@ -355,17 +359,22 @@ impl CustomSession for Seam {
 
     // Answers of our own (fail_to_proxy).
     async fn write_response_header(&mut self, header: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.flush().await?;
         if !header.status.is_informational() {
             self.held = None;
-            self.control.state().header_sent = true;
+            self.control.state().sent = Some(header.status);
             // Pingora closes after an error of its own, but cannot say so through a custom session.
             self.inner_mut().set_keepalive(None);
         }
-        if let ServerSession::H2(session) = self.inner_mut() {
-            return session.write_response_header(header, end);
-        }
-        self.inner_mut().write_response_header(header).await
+        let control = Arc::clone(&self.control);
+        control
+            .bounded(async {
+                self.flush().await?;
+                match self.inner_mut() {
+                    ServerSession::H2(session) => session.write_response_header(header, end),
+                    session => session.write_response_header(header).await,
+                }
+            })
+            .await
     }
     async fn write_response_header_ref(&mut self, header: &ResponseHeader, end: bool) -> Result<()> {
         self.write_response_header(Box::new(header.clone()), end).await
@@ -392,8 +401,13 @@ impl CustomSession for Seam {
             .await
     }
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.flush().await?;
-        self.inner_mut().write_response_trailers(trailers).await
+        let control = Arc::clone(&self.control);
+        control
+            .bounded(async {
+                self.flush().await?;
+                self.inner_mut().write_response_trailers(trailers).await
+            })
+            .await
     }
     async fn finish_custom(&mut self) -> Result<()> {
         Ok(())

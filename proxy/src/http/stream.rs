@@ -10,7 +10,7 @@ use tollgate_filters::chat::Api;
 use tollgate_filters::select::{self, Failure, Judgement};
 use tollgate_filters::verdict::{Code, Rejection};
 
-use super::ctx::{Exchange, LateError, Proxied};
+use super::ctx::{Exchange, Proxied};
 use super::seam::After;
 use crate::clock;
 use crate::upstream::Outcome;
@@ -64,8 +64,7 @@ fn late_error(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
     if !end {
         return;
     }
-    let LateError { status, body: told } = std::mem::take(late);
-    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
+    let told: Value = serde_json::from_slice(&std::mem::take(&mut late.body)).unwrap_or_default();
     *body = Some(match (proxied.call.api, told["error"].is_object()) {
         // Word for word: clients act on its code and message.
         (Api::Messages, true) => format!("event: error\ndata: {told}\n\n").into(),
@@ -76,7 +75,6 @@ fn late_error(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
             exchange.in_band_error(&Rejection::new(Code::InvalidRequest, message))
         }
     });
-    exchange.facts.event.http_status = status;
 }
 
 /// One batch of upstream bytes. `body` is replaced by what may leave.
@@ -135,7 +133,8 @@ fn act(proxied: &mut Proxied, step: Step, end: bool) -> Option<Rejection> {
         }
         Step::UpstreamFailed(fault) => {
             proxied.deaf = true;
-            let mut error = Error::explain(BAD_ANSWER, format!("{:?}: {}", fault.kind, fault.message));
+            // Its kind alone: the upstream's words may quote the prompt, and errors are logged.
+            let mut error = Error::explain(BAD_ANSWER, format!("{:?}", fault.kind));
             error.as_up();
             if let Some(running) = &mut proxied.attempt {
                 running.failure = Some(failure_of(&fault));

@@ -22,12 +22,13 @@ async fn one_event_for_every_request() {
     fake.script("dies", Script::steps([Step::text("One"), Step::Fault(Fault::Close)]));
     let mut seen: Vec<(String, u16, &str)> = Vec::new();
     for _ in 0..3 {
-        let cases: [(&str, Value, &str, &str); 8] = [
+        let cases: [(&str, Value, &str, &str); 9] = [
             (CHAT, chat("m", "Hi", false), KEY, "success"),
             (CHAT, chat("m", "Hi", true), KEY, "success"),
             (CHAT, chat("m", "I am alice@corp.com", false), KEY, "blocked"),
             (CHAT, chat("fails", "Hi", false), KEY, "error"),
             (CHAT, chat("dies", "Hi", false), KEY, "error"),
+            (CHAT, chat("dies", "Hi", true), KEY, "error"), // in mid-stream: the client has its 200
             (CHAT, json!({"model": 7}), KEY, "error"),
             ("/v1/nothing", json!({}), KEY, "error"),
             (CHAT, chat("m", "Hi", false), "tg_dev_wrong", "error"),
@@ -60,7 +61,7 @@ async fn one_event_for_every_request() {
     let mut numbers: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().expect("a number")).collect();
     numbers.dedup();
     assert_eq!(numbers.len(), events.len(), "every number once");
-    assert_eq!(gateway.metric("tollgate_requests_total", "route=\"chat\""), 21.0);
+    assert_eq!(gateway.metric("tollgate_requests_total", "route=\"chat\""), 24.0);
     let tokens: u64 = events.iter().filter_map(|event| event["tokens"]["input"].as_u64()).sum();
     let served: u64 = fake
         .ledger()
@@ -70,7 +71,12 @@ async fn one_event_for_every_request() {
         .filter_map(|e| e.reported)
         .map(|t| t.input)
         .sum();
-    assert!(tokens >= served, "{tokens} in the trail, {served} at the upstream");
+    let estimated: u64 = events
+        .iter()
+        .filter(|event| event["tokens"]["estimated"] == true)
+        .filter_map(|event| event["tokens"]["input"].as_u64())
+        .sum();
+    assert_eq!(tokens - estimated, served, "what the upstream counted, each once");
 }
 
 /// The prompt and the answer, as policy keeps them.

@@ -1,7 +1,7 @@
 //! Guardrails at the request's side: what is refused, what is masked, for whom, and that nothing of it shows anywhere.
 
 use serde_json::{Value, json};
-use tollgate_fake_upstream::{Fake, Options, Script};
+use tollgate_fake_upstream::{Fake, Fault, Options, Script, Step};
 
 use crate::harness::{Gateway, KEY, ONE_UPSTREAM, chat, client, in_front_of_fake};
 
@@ -327,13 +327,33 @@ async fn nothing_planted_is_found_anywhere() {
         let text = answer.text().await.expect("whole");
         assert!(!text.contains("planted") || stream, "the answer says nothing of it: {text}");
     }
+    // Upstreams quote the prompt in their errors: before, in the midst of, and instead of an answer.
+    let quoted = format!("Cannot say {EMAIL}, {CARD}, {TOKEN}");
+    let midst = Script::says(["It is "]).then(Step::Error(quoted.clone()));
+    let broken =
+        Script::raw(200, "application/json", format!("{{\"error\": \"{quoted}\", ")).cut(40, Fault::Close);
+    let failing = [
+        Script::error_event(&*quoted),
+        midst,
+        Script::error(500, &*quoted),
+        Script::error(400, &*quoted),
+        broken,
+    ];
+    let failures = failing.len();
+    for (n, script) in failing.into_iter().enumerate() {
+        let model = format!("failing{n}");
+        fake.script(&model, script);
+        let answer = client().post(gateway.url(CHAT)).json(&chat(&model, "Hi", n < 2)).send().await;
+        let _ = answer.expect("answered").bytes().await;
+        assert_eq!(fake.ledger().for_model(&model).len(), 1, "it has failed");
+    }
     let bad =
         json!({"model": "m", "messages": [{"role": "user", "content": EMAIL, "content ": 1}], "n": EMAIL});
     let _ = ask(&gateway, CHAT, &bad).await;
     let strict =
         reqwest::Client::new().post(gateway.url(CHAT)).bearer_auth(KEY.replace("ef", "fe")).json(&bad);
     assert_eq!(strict.send().await.expect("answered").status(), 401);
-    let events = gateway.events(4);
+    let events = gateway.events(4 + failures);
     let (_, page) =
         (0, reqwest::get(gateway.admin_url("/metrics")).await.expect("answered").text().await.expect("text"));
     let mut places = vec![
@@ -356,6 +376,9 @@ async fn nothing_planted_is_found_anywhere() {
 fn collect(folder: &std::path::Path, places: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
+        if path.ends_with("spool") {
+            continue; // compressed: what is in it is in the audit trail, too, which was read
+        }
         if path.is_dir() {
             collect(&path, places);
         } else if let Ok(bytes) = std::fs::read(&path) {

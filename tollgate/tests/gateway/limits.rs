@@ -95,6 +95,26 @@ async fn a_short_wait_may_be_retried() {
     assert!(!refused.headers().contains_key("x-should-retry"));
 }
 
+/// What an upstream reports is cut where no answer can be, and no sum of it runs over: neither back to free, nor below zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_usage_that_cannot_be_is_cut() {
+    let (fake, gateway) = start("limits: [{id: t, scope: application, tokens: 10000/day}]");
+    let usage = json!({"prompt_tokens": u64::MAX, "completion_tokens": 2, "total_tokens": 1});
+    let message = json!({"role": "assistant", "content": "Yes"});
+    let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
+    fake.script(
+        "liar",
+        Script::json(200, json!({"object": "chat.completion", "choices": choices, "usage": usage})),
+    );
+    assert_eq!(tokens_left(&gateway).await, 10_000);
+    assert_eq!(ask(&gateway, &call("liar", false)).await.status(), 200);
+    let events = gateway.events(2);
+    let event = events.iter().find(|event| event["model_requested"] == "liar").expect("recorded");
+    assert_eq!((&event["status"], &event["tokens"]["input"]), (&json!("success"), &json!(1_000_000_000)));
+    assert_eq!(gateway.metric("tollgate_tokens_total", "direction=\"input\""), 1e9);
+    assert_eq!(tokens_left(&gateway).await, 0);
+}
+
 /// Reserved by estimate, settled by what the upstream counted: the ledger is the second source.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_settled_with_the_real_usage() {

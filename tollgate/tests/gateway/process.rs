@@ -14,6 +14,7 @@ use crate::harness::{
     until,
 };
 use crate::ops::{Clients, said};
+use crate::wire::{Wire, post};
 
 fn with(process: &str) -> String {
     format!("{ONE_UPSTREAM}{process}\n")
@@ -162,6 +163,33 @@ async fn asked_to_stop_again_it_waits_for_nobody() {
     assert_eq!(gateway.wait_end().code(), Some(0));
     assert_eq!(gateway.events(1)[0]["code"], "OVERLOADED");
     gateway.verify();
+}
+
+/// A client that does not read holds up a write, and nothing else is looked at meanwhile: the end of the drain is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_has_its_event_too() {
+    let (fake, mut gateway) = in_front_of_fake(&with("process: {drain: 600s}"));
+    // More than all buffers between here and there hold, and nothing that a guard would read first.
+    let answer = format!("{{\"object\": \"list\", \"data\": [{}0]}}", "0, ".repeat(32 << 20));
+    let length = answer.len();
+    fake.script("m", Script::raw(200, "application/json", answer));
+    let mut wire = Wire::open(gateway.listen);
+    wire.send(&post("/v1/embeddings", r#"{"model": "m", "input": "text"}"#));
+    let (mut before, mut there) = (0, vec![0; length]);
+    let stuck = || {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = wire.peek(&mut there);
+        (std::mem::replace(&mut before, now) == now).then_some(now)
+    };
+    assert!(until(stuck, "the write to stand still") < length, "it is in flight");
+    gateway.signal("TERM");
+    stops_being_ready(&gateway).await;
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    let events = gateway.events(1);
+    assert_eq!((events.len(), &events[0]["status"]), (1, &"cancelled".into()));
+    let said = gateway.verify();
+    assert!(!said.contains("shutdown"), "{said}");
 }
 
 /// Everything answered long enough before the kill is in the trail; the numbers that were lost are reported.

@@ -82,7 +82,7 @@ async fn an_error_after_comments_stands_in_the_stream() {
         }
     }
     for event in gateway.events(4) {
-        assert_eq!(event["status"], "error", "{event}");
+        assert_eq!((&event["status"], &event["http_status"]), (&"error".into(), &200.into()), "{event}");
     }
 }
 

@@ -43,6 +43,11 @@ impl Wire {
         self
     }
 
+    /// Bytes of the answer that have come and were not read, as many as `buffer` takes.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> usize {
+        self.stream.peek(buffer).expect("something comes")
+    }
+
     /// The next answer; `None` where the peer closes without one.
     pub(crate) fn reply(&mut self) -> Option<Reply> {
         let end = loop {

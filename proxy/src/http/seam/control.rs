@@ -1,11 +1,13 @@
 //! What the phases hold of the seam: deadlines, comments, and what to do after the batch that is being filtered.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use parking_lot::{Mutex, MutexGuard};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
@@ -54,7 +56,8 @@ pub(super) struct State {
     pub(super) comments: Option<(Comments, Instant)>,
     pub(super) late: Option<Late>,
     pub(super) after: Option<After>,
-    pub(super) header_sent: bool,
+    /// Status of the header that has left, or is on its way.
+    pub(super) sent: Option<StatusCode>,
     content_sent: bool,
     /// Go on with the upstream when the client has left, to learn the usage.
     pub(super) drain: bool,
@@ -110,7 +113,12 @@ impl Control {
 
     /// A header is on its way. `Session::response_written` is not enough: it lags behind a comment's half-written header.
     pub(crate) fn header_sent(&self) -> bool {
-        self.state().header_sent
+        self.status_sent().is_some()
+    }
+
+    /// Which status the client got.
+    pub(crate) fn status_sent(&self) -> Option<StatusCode> {
+        self.state().sent
     }
 
     pub(crate) fn content_sent(&self) -> bool {
@@ -160,13 +168,35 @@ impl Control {
         [first, idle, total, comment].into_iter().flatten().fold(look, |a, b| if b.0 < a.0 { b } else { a })
     }
 
-    /// Pingora polls nothing else while a write is blocked, so the total deadline has to hold here too. Tagged as the client's
-    /// fault: after a write that was cut nothing more may be written.
+    /// What has ended this request from outside: its total time, or the end of the drain.
+    pub(crate) fn over(&self) -> Option<ErrorType> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Some(SHUTDOWN);
+        }
+        self.state().total.filter(|total| *total <= Instant::now()).map(|_| TOTAL)
+    }
+
+    /// How long this request may still take; `None`: as long as it likes.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.state().total.map(|total| total.saturating_duration_since(Instant::now()))
+    }
+
+    /// Pingora polls nothing else while a write is blocked, so the total deadline and the end of a drain have to hold here too.
+    /// Tagged as the client's fault: after a write that was cut nothing more may be written.
     pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let total = self.state().total;
-        let Some(total) = total else { return work.await };
-        let cut = || Err(Error::explain(ErrorType::WriteTimedout, "the client does not read").into_down());
-        timeout_at(total, work).await.unwrap_or_else(|_| cut())
+        let mut work = pin!(work);
+        loop {
+            let look = Instant::now() + CUT_CHECK;
+            let until = total.map_or(look, |total| total.min(look));
+            if let Ok(done) = timeout_at(until, work.as_mut()).await {
+                return done;
+            }
+            if self.over().is_some() {
+                let error = Error::explain(ErrorType::WriteTimedout, "the client does not read");
+                return Err(error.into_down());
+            }
+        }
     }
 }
 
