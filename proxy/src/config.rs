@@ -385,6 +385,9 @@ pub struct Selector {
     pub team: Option<Name>,
 }
 
+/// Guardrail overrides of one configuration, at most: each request is matched against all of them.
+pub const MAX_OVERRIDES: usize = 65_535;
+
 #[derive(Debug, Clone)]
 pub struct Guardrails {
     /// Actions by kind and direction that everyone gets: the named profile, read from its file.

@@ -39,7 +39,7 @@ pub(crate) struct Guard {
     config: Guardrails,
     version: String,
     everyone: Policies,
-    /// Keyed by the indices of the overrides that match, in order of narrowness.
+    /// Keyed by the indices of the overrides that match; there are [`MAX_OVERRIDES`](crate::config::MAX_OVERRIDES) at most.
     resolved: RwLock<HashMap<Vec<u16>, Policies>>,
 }
 
@@ -81,7 +81,11 @@ pub struct Applied<'a> {
 impl<'a> Applied<'a> {
     /// Of `entries`, in the order of the file, those that hold for `whom`.
     pub fn to(profile: &'a Profile, entries: &'a [GuardrailOverride], whom: &Whom<'_>) -> Applied<'a> {
-        let mut overrides: Vec<_> = entries.iter().filter(|entry| whom.matches(&entry.only)).collect();
+        Applied::by(profile, entries.iter().filter(|entry| whom.matches(&entry.only)).collect())
+    }
+
+    /// `overrides` in the order of the file.
+    fn by(profile: &'a Profile, mut overrides: Vec<&'a GuardrailOverride>) -> Applied<'a> {
         // Stable: of two equally narrow overrides the later one in the file wins.
         overrides.sort_by_key(|entry| narrowness(&entry.only));
         Applied { profile, overrides }
@@ -154,9 +158,7 @@ impl Guard {
         let mut specs = Rules::builtin_specs();
         specs.extend(config.rules.iter().cloned());
         let rules = Arc::new(Rules::compile_with(&specs, &config.injection_signals)?);
-        let mut config = config.clone();
-        // Stable: of two equally narrow overrides the later one in the file wins.
-        config.overrides.sort_by_key(|entry| narrowness(&entry.only));
+        let config = config.clone();
         let everyone = resolve(&rules, &config, &[]);
         let version = version(&specs, &config);
         Ok(Guard { rules, config, version, everyone, resolved: RwLock::default() })
@@ -264,9 +266,8 @@ fn version(specs: &[RuleSpec], config: &Guardrails) -> String {
 }
 
 fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
-    // They are in order of narrowness.
     let overrides = matching.iter().map(|index| &config.overrides[usize::from(*index)]).collect();
-    let applied = Applied { profile: &config.profile, overrides };
+    let applied = Applied::by(&config.profile, overrides);
     let policy = |direction: Direction| {
         Arc::new(rules.policy_by(direction, |rule| applied.treatment(rule, direction), applied.switches()))
     };

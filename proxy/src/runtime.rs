@@ -95,6 +95,8 @@ impl Live {
     /// The metrics page, with the gauges as they stand now.
     pub fn metrics_page(&self) -> String {
         let metrics = &self.metrics;
+        // Another page must not be written while this one's gauges are taken down and put up again.
+        let _turn = metrics.page.lock();
         Metrics::set(&metrics.in_flight, self.load.requests());
         Metrics::set(&metrics.body_bytes, self.load.body_bytes());
         Metrics::set(&metrics.audit_queue, self.audit.waiting());

@@ -73,8 +73,13 @@ pub fn check_addresses(config: &Config) -> Result<(), BuildError> {
 pub fn successor_waits(socket: &Path) -> bool {
     let Ok(sockets) = std::fs::read_to_string("/proc/net/unix") else { return false };
     let Some(path) = socket.to_str() else { return false };
-    // Columns end with the path; flag 00010000 is __SO_ACCEPTCON: it listens.
-    sockets.lines().any(|line| line.ends_with(path) && line.contains(" 00010000 "))
+    sockets.lines().any(|line| listens_at(line, path))
+}
+
+/// A line of `/proc/net/unix` (proc(5)): the whole path is its last column, and no other has a slash. Flag 00010000 is
+/// `__SO_ACCEPTCON`: it listens.
+fn listens_at(line: &str, path: &str) -> bool {
+    line.contains(" 00010000 ") && line.find('/').is_some_and(|start| &line[start..] == path)
 }
 
 /// Runs until the process is told to stop and everything has been drained. Does not return while requests are in flight.
@@ -164,5 +169,30 @@ impl ShutdownSignalWatch for Signals {
             Stop::Terminate => ShutdownSignal::GracefulTerminate,
             Stop::HandOver => ShutdownSignal::GracefulUpgrade,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_is_known_by_its_whole_path() {
+        let line = |flags: &str, path: &str| {
+            format!("00000000620a369a: 00000002 00000000 {flags} 0001 01 108838 {path}")
+        };
+        let ours = "/srv/tg/run/upgrade.sock";
+        assert!(listens_at(&line("00010000", ours), ours));
+        assert!(!listens_at(&line("00000000", ours), ours), "it does not listen");
+        for other in [
+            "/mnt/srv/tg/run/upgrade.sock",
+            "@/srv/tg/run/upgrade.sock.old",
+            "/srv/tg/run/upgrade.sock.old",
+            "",
+        ] {
+            assert!(!listens_at(&line("00010000", other), ours), "{other}");
+        }
+        let with_space = "/srv/a b/run/upgrade.sock";
+        assert!(listens_at(&line("00010000", with_space), with_space));
     }
 }

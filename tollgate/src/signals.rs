@@ -122,8 +122,10 @@ fn drain(way: Way, stop: Stop) {
     let hurried = way.live.lifecycle.is_cut();
     if !hurried && !idle_by(&way.live, deadline) && !way.live.lifecycle.is_cut() {
         tracing::warn!(requests = way.live.load.requests(), "the drain is over: ending what still streams");
-        way.live.lifecycle.cut();
     }
+    // Also where nothing is in flight: a request that comes now, over a connection that is still open, has nobody who would
+    // write it down.
+    way.live.lifecycle.cut();
     idle_by(&way.live, Instant::now() + AFTER_CUT);
     std::thread::sleep(LAST_BYTES);
     (way.flush)();

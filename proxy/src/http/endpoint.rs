@@ -1,6 +1,7 @@
 //! Which path and method ask for what.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 use tollgate_filters::chat::Api;
 use tollgate_filters::verdict::{Code, ErrorForm, Rejection};
 
@@ -53,8 +54,10 @@ impl Endpoint {
         if let Some(endpoint) = local {
             return Ok((endpoint, Method::GET));
         }
-        if let Some(model) = path.strip_prefix("/v1/models/").filter(|model| !model.is_empty()) {
-            return Ok((Endpoint::Models { one: Some(model.to_owned()) }, Method::GET));
+        if let Some(model) =
+            path.strip_prefix("/v1/models/").and_then(decoded).filter(|model| !model.is_empty())
+        {
+            return Ok((Endpoint::Models { one: Some(model) }, Method::GET));
         }
         let team = path.strip_prefix("/api/").and_then(|rest| rest.strip_suffix("/predict"));
         if let Some(team) = team.filter(|team| !team.is_empty() && !team.contains('/')) {
@@ -89,6 +92,12 @@ impl Endpoint {
     }
 }
 
+/// A path's segment as its client meant it, decoded once (RFC 3986 section 2.4): SDKs write `org/name` as `org%2Fname`.
+/// `None`: no text.
+fn decoded(segment: &str) -> Option<String> {
+    percent_decode_str(segment).decode_utf8().ok().map(Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +109,25 @@ mod tests {
         assert_eq!(find(Method::POST, "/v1/messages/count_tokens"), Ok(Endpoint::Api(Api::CountTokens)));
         assert_eq!(find(Method::GET, "/v1/models"), Ok(Endpoint::Models { one: None }));
         let one = Endpoint::Models { one: Some("org/name".into()) };
-        assert_eq!(find(Method::GET, "/v1/models/org/name"), Ok(one));
+        assert_eq!(find(Method::GET, "/v1/models/org/name"), Ok(one.clone()));
+        assert_eq!(find(Method::GET, "/v1/models/org%2Fname"), Ok(one));
+        let once = Endpoint::Models { one: Some("a%2Fb é".into()) };
+        assert_eq!(find(Method::GET, "/v1/models/a%252Fb%20%C3%A9"), Ok(once));
         assert_eq!(find(Method::POST, "/api/quant/predict"), Ok(Endpoint::Predict { team: "quant".into() }));
         assert_eq!(find(Method::HEAD, "/health"), Ok(Endpoint::Health));
         let wrong = find(Method::GET, "/v1/chat/completions").unwrap_err();
         assert_eq!(wrong.code, Code::MethodNotAllowed);
         assert!(wrong.message.contains("POST"));
-        for path in
-            ["/", "/v1", "/v1/", "/v1/chat/completions/", "/api//predict", "/api/a/b/predict", "/v1/models/"]
-        {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/chat/completions/",
+            "/api//predict",
+            "/api/a/b/predict",
+            "/v1/models/",
+            "/v1/models/%FF",
+        ] {
             let missing = find(Method::POST, path).unwrap_err();
             assert_eq!(missing.code, Code::NotFound, "{path}");
         }

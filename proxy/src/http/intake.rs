@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_proxy::Session;
 use tollgate_filters::chat::{self, Api, Call, ReadBounds};
@@ -40,6 +40,7 @@ pub(crate) async fn receive(session: &mut Session, exchange: &mut Exchange) -> R
     session.downstream_session.set_write_timeout(Some(EARLY_WRITE));
     identify(session, exchange);
     check_head(session)?;
+    ignore_upgrade(session);
     if let Some(next) = cross_origin(session, exchange).await? {
         return Ok(next);
     }
@@ -68,11 +69,20 @@ pub(crate) async fn receive(session: &mut Session, exchange: &mut Exchange) -> R
     }
 }
 
-/// Takes the request's place among those in flight.
+/// Takes the request's place among those in flight. After that the process looks whether there are any, before it ends; so the
+/// place first, then the look whether it ends.
 fn enter(exchange: &mut Exchange) -> Result<(), Rejection> {
     let permit = exchange.live.load.enter(exchange.runtime.config.bounds.max_requests)?;
+    if exchange.live.lifecycle.is_cut() {
+        return Err(shutting_down());
+    }
     exchange.permits.request = Some(permit);
     Ok(())
+}
+
+fn shutting_down() -> Rejection {
+    let message = "This gateway instance is shutting down. Send the request again.";
+    Rejection::new(Code::Overloaded, message).with_retry_after(Duration::from_secs(1))
 }
 
 async fn call(session: &mut Session, exchange: &mut Exchange, api: Api) -> Result<Next, Stop> {
@@ -112,10 +122,7 @@ async fn read_body(session: &mut Session, exchange: &mut Exchange) -> Result<Byt
     let mut permit = exchange.live.load.body();
     let body = tokio::select! {
         body = body::read(session, &exchange.runtime.config.bounds, &mut permit) => body?,
-        () = exchange.live.lifecycle.over() => {
-            let message = "This gateway instance is shutting down. Send the request again.";
-            return Err(Rejection::new(Code::Overloaded, message).with_retry_after(Duration::from_secs(1)).into());
-        }
+        () = exchange.live.lifecycle.over() => return Err(shutting_down().into()),
     };
     exchange.permits.body = Some(permit);
     exchange.facts.body_read = Some(std::time::Instant::now());
@@ -216,11 +223,27 @@ fn check_head(session: &Session) -> Result<(), Rejection> {
         let message = "The request has no Host header. HTTP/1.1 requires one (RFC 9112 section 3.2).";
         return Err(Rejection::new(Code::InvalidRequest, message));
     }
-    if head.headers.contains_key("upgrade") && head.version == Version::HTTP_11 {
+    if head.version == Version::HTTP_11 && head.headers.get_all("upgrade").iter().any(wants_websocket) {
         let message = "Upgrades (WebSocket) are not served here. Use plain HTTP requests.";
         return Err(Rejection::new(Code::InvalidRequest, message));
     }
     Ok(())
+}
+
+/// A client that asks for a WebSocket has nothing to say in HTTP.
+fn wants_websocket(upgrade: &HeaderValue) -> bool {
+    let protocols = upgrade.as_bytes().split(|byte| *byte == b',');
+    protocols.into_iter().any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Any other upgrade is an offer that a server may ignore (RFC 9110 section 7.8); some clients make it with every first request
+/// (`h2c`). Removed, because Pingora goes by the header alone.
+fn ignore_upgrade(session: &mut Session) {
+    let head = session.req_header_mut();
+    if head.headers.contains_key("upgrade") {
+        head.remove_header("upgrade");
+        head.remove_header("http2-settings"); // RFC 7540 section 3.2.1: part of the offer
+    }
 }
 
 /// Decides the CORS headers of this answer; a preflight is answered at once.

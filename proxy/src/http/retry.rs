@@ -66,14 +66,15 @@ pub(crate) fn after_error(exchange: &mut Exchange, mut error: Box<Error>, reused
     error
 }
 
-/// A pooled connection that died while it was idle: the same target again, once, and only if it has said nothing (on HTTP/2 a
-/// stream that is reset in the middle of its answer looks the same).
+/// A pooled connection that died while it was idle: the same target again, once, only if it has said nothing (on HTTP/2 a
+/// stream that is reset in the middle of its answer looks the same), and only for somebody who waits for it.
 fn is_stale(kind: &ErrorType, reused: bool, proxied: &Proxied) -> bool {
     let silent = proxied.attempt.as_ref().is_some_and(|running| running.answered.is_none());
     reused
         && silent
         && !proxied.stale_used
         && !proxied.control.content_sent()
+        && !proxied.control.client_gone()
         && matches!(
             kind,
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error

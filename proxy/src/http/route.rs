@@ -26,11 +26,21 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         return Error::e_explain(ErrorType::InternalError, "an upstream was asked for before admission");
     };
     proxied.deaf = false;
+    // Nothing watches the time while a connection is made, so it is looked at before each.
+    if let Some(over) = proxied.control.over() {
+        return Error::e_explain(over, "before the next attempt");
+    }
     let attempt = match proxied.attempt.take() {
         // The same target once more: its pooled connection had died while it was idle.
         Some(stale) => stale.attempt,
         None => match proxied.plan.next(clock::now()) {
-            Some(attempt) => attempt,
+            Some(attempt) => {
+                if attempt.number() > 1 {
+                    let model = exchange.facts.model_label.as_deref().unwrap_or("");
+                    exchange.live.metrics.failovers.with_label_values(&[model]).inc();
+                }
+                attempt
+            }
             None => {
                 let rejection = if proxied.unreadable() {
                     let message =
@@ -44,30 +54,28 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
             }
         },
     };
-    if attempt.number() > 1 {
-        let model = exchange.facts.model_label.as_deref().unwrap_or("");
-        exchange.live.metrics.failovers.with_label_values(&[model]).inc();
-    }
     proxied.serving.set(&attempt.provider().settings.id, attempt.model(&proxied.call.model));
     let timeouts = attempt.target().timeouts;
     // Until the first real event of a stream, or the header of a plain answer.
     let first = proxied.first_byte.unwrap_or(timeouts.first_byte);
     proxied.control.start_attempt(Some(first), timeouts.idle);
     proxied.control.set_drain(attempt.provider().settings.on_client_gone == ClientGone::Drain);
-    let peer = peer(&attempt);
+    let peer = peer(&attempt, proxied.control.left());
     proxied.attempt = Some(Running { attempt, started: Instant::now(), answered: None, failure: None });
     Ok(Box::new(peer))
 }
 
-fn peer(attempt: &Attempt) -> HttpPeer {
+/// `left`: of the whole request's time.
+fn peer(attempt: &Attempt, left: Option<Duration>) -> HttpPeer {
     let timeouts = attempt.target().timeouts;
+    let connect = left.map_or(timeouts.connect, |left| left.min(timeouts.connect));
     let provider = attempt.provider();
     let mut peer = HttpPeer::new(attempt.address(), attempt.is_tls(), attempt.sni().to_owned());
     peer.group_key = attempt.group_key();
     peer.client_cert_key = provider.client_cert().cloned();
     let options = &mut peer.options;
-    options.connection_timeout = Some(timeouts.connect);
-    options.total_connection_timeout = Some(timeouts.connect);
+    options.connection_timeout = Some(connect);
+    options.total_connection_timeout = Some(connect);
     // The seam keeps the finer deadlines; these bound what it cannot see (an ended stream that waits for its upstream).
     options.read_timeout = Some(timeouts.total.min(timeouts.first_byte.max(timeouts.idle)));
     options.write_timeout = Some(timeouts.idle);

@@ -2,6 +2,7 @@
 //!
 //! Labels are bounded: names from the configuration, codes, kinds. A model that only the wildcard `*` matched is labelled `*`.
 
+use parking_lot::Mutex;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -38,6 +39,8 @@ macro_rules! metrics {
         /// Handles of all metrics, on a registry of their own.
         pub struct Metrics {
             registry: Registry,
+            /// Held while gauges that are counted at each look are filled, until their page is written.
+            pub(crate) page: Mutex<()>,
             $(pub(crate) $field: $type,)*
         }
 
@@ -47,7 +50,7 @@ macro_rules! metrics {
                 registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
                 $(let $field = $type::declare(&Declared { name: $name, kind: $kind, labels: &[$($label),*], help: $help })?;
                 registry.register(Box::new($field.clone()))?;)*
-                Ok(Metrics { registry, $($field,)* })
+                Ok(Metrics { registry, page: Mutex::default(), $($field,)* })
             }
         }
     };

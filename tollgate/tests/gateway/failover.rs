@@ -269,6 +269,60 @@ async fn a_stale_pooled_connection_is_replaced_once() {
     assert!(pair.gateway.metric("tollgate_upstream_connections_total", "reused=\"true\"") >= 2.0);
 }
 
+/// The second target's pooled connection has died: it is asked twice, and there was one failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_connection_is_no_failover() {
+    let pair = Pair::start(1, "", PATIENT);
+    pair.a.script("at-a0", Script::error(503, "no"));
+    let ok = || Script::says(["from b"]);
+    pair.b.sequence("at-b0", [ok(), Script::broken(Fault::Close), ok()]);
+    for _ in 0..2 {
+        assert_eq!(words(call(&pair.gateway, "m0", false).await).await, "from b");
+    }
+    assert_eq!(pair.b.ledger().for_model("at-b0").len(), 3);
+    assert_eq!(pair.gateway.metric("tollgate_failovers_total", ""), 2.0);
+}
+
+/// A listener that accepts nobody, its queue filled: who else connects to it waits (Linux does not answer the SYN).
+async fn tarpit() -> (std::net::SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let listener = socket.listen(1).expect("listens");
+    let address = listener.local_addr().expect("bound");
+    let mut waiting = Vec::new();
+    let wait = std::time::Duration::from_millis(300);
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, wait) {
+        waiting.push(stream);
+        assert!(waiting.len() < 100, "this system takes more connections than were asked for");
+    }
+    (address, (listener, waiting))
+}
+
+/// Nothing else watches the time while a connection is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_takes_no_longer_than_the_whole_request_may() {
+    let (address, _held) = tarpit().await;
+    // Connecting alone would take longer than the client waits.
+    let up = |id: &str| {
+        format!(
+            "  - {{id: {id}, kind: vllm, base_urls: [\"http://{address}\"], health: {{enabled: false}}, timeouts: {{connect: 60s}}}}"
+        )
+    };
+    let yaml = format!(
+        "{HEAD}\nproviders:\n{}\n{}\nmodels: [{{name: m, targets: [{{provider: a}}], fallback: [{{provider: b}}]}}]\n\
+         routes: [{{timeouts: {{total: 1s}}}}]\n",
+        up("a"),
+        up("b")
+    );
+    let gateway = Gateway::start(&yaml, &[]);
+    let answer = call(&gateway, "m", false).await;
+    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["error"]["code"], "UPSTREAM_TIMEOUT");
+    let event = &gateway.events(1)[0];
+    assert_eq!(event["attempts"].as_array().map(Vec::len), Some(1), "the time was used up by one: {event}");
+    assert_eq!(event["attempts"][0]["error"], "timeout");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_content_nothing_is_tried_again() {
     let pair = Pair::start(1, "", "");

@@ -163,6 +163,7 @@ fn requests_that_are_not_http() {
         ("HTTP/3.7", plain(&format!("GET {CHAT} HTTP/3.7"), ""), 400, None),
         ("CONNECT", plain("CONNECT gateway.test:443 HTTP/1.1", ""), 405, None),
         ("an upgrade", plain("GET /v1/models HTTP/1.1", "connection: upgrade\r\nupgrade: websocket\r\n"), 400, Some("INVALID_REQUEST")),
+        ("an upgrade among others", plain("GET /v1/models HTTP/1.1", "connection: upgrade\r\nupgrade: h2c, WebSocket\r\n"), 400, Some("INVALID_REQUEST")),
         ("an unknown path", post("/v1/nothing", GOOD), 404, Some("NOT_FOUND")),
         ("a path beside", post("/v1/chat/completions/", GOOD), 404, Some("NOT_FOUND")),
         ("an encoded path", post("/v1/chat%2Fcompletions", GOOD), 404, Some("NOT_FOUND")),
@@ -198,6 +199,20 @@ fn requests_that_are_served_all_the_same() {
         ),
         ("a query", post(&format!("{CHAT}?a=b"), GOOD)),
         (
+            // With every first request of some clients (RFC 9110 section 7.8: an offer that a server may ignore).
+            "an offer of HTTP/2",
+            [
+                head(
+                    CHAT,
+                    &format!(
+                        "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\ncontent-length: {length}\r\n"
+                    ),
+                ),
+                GOOD.into(),
+            ]
+            .concat(),
+        ),
+        (
             "chunks of one byte",
             [head(CHAT, "transfer-encoding: chunked\r\n"), chunks(GOOD.as_bytes(), 1)].concat(),
         ),
@@ -211,6 +226,9 @@ fn requests_that_are_served_all_the_same() {
         assert_eq!(reply.status, 200, "{name}: {}", reply.json());
         assert_eq!(last_call(&fake).body, GOOD.as_bytes(), "{name}");
         assert_eq!(last_call(&fake).path, CHAT, "{name}");
+        let hop = last_call(&fake).headers.into_iter().map(|(name, _)| name);
+        let hop: Vec<_> = hop.filter(|name| ["upgrade", "http2-settings"].contains(&name.as_str())).collect();
+        assert!(hop.is_empty(), "{name}: {hop:?}");
     }
 }
 

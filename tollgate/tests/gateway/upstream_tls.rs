@@ -38,7 +38,7 @@ fn upstream(authority: &Authority, dir: &Path, h2: bool) -> Fake {
 /// A gateway whose one provider is `fake` by the name localhost, with `more` settings.
 fn gateway(fake: &Fake, dir: &Path, more: &str) -> Gateway {
     let provider = format!(
-        "providers: [{{id: up, kind: vllm, base_urls: [\"https://localhost:{}\"]{more}}}]\n\
+        "providers: [{{id: up, kind: vllm, base_urls: [\"https://localhost:{}\"], health: {{enabled: false}}{more}}}]\n\
          models: [{{name: \"*\", targets: [{{provider: up}}]}}]\n",
         fake.addr().port()
     );

@@ -9,7 +9,7 @@ use tollgate_filters::scan::request::Identifiers;
 use tollgate_filters::scan::{Action, Direction, Profile, RuleSpec, Rules, Treatment};
 
 use super::super::{
-    GuardFailed, GuardrailOverride, Guardrails, Labels, Model, Provider, Shadowed, Target, raw,
+    GuardFailed, GuardrailOverride, Guardrails, Labels, MAX_OVERRIDES, Model, Provider, Shadowed, Target, raw,
 };
 use super::limits::{Known, selector};
 use super::report::{Report, Unique, listed};
@@ -78,6 +78,13 @@ pub(super) fn guardrails(
         profile.decode = decode;
     }
     fleet.check_profile(report, &path.key("profile"), &profile);
+    if raw.overrides.len() > MAX_OVERRIDES {
+        let message = format!(
+            "has {} entries, and {MAX_OVERRIDES} are the most; let one entry speak for more callers",
+            raw.overrides.len()
+        );
+        report.refuse(path.key("overrides"), message);
+    }
     let mut overrides = Vec::with_capacity(raw.overrides.len());
     for (index, raw) in raw.overrides.into_iter().enumerate() {
         let path = path.key("overrides").index(index);

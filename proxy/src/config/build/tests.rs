@@ -383,3 +383,18 @@ fn what_a_reload_cannot_take_over() {
         assert_eq!(got, expect, "{pointer} = {value}");
     }
 }
+
+#[test]
+fn overrides_are_bounded() {
+    let with = |count: usize| {
+        let entry = json!({"kind": "email", "action": "log"});
+        built(|file| set(file, "/guardrails/overrides", json!(vec![entry; count])))
+    };
+    assert_eq!(
+        with(super::super::MAX_OVERRIDES).expect("as many as there may be").guardrails.overrides.len(),
+        65_535
+    );
+    let problems = with(super::super::MAX_OVERRIDES + 1).expect_err("one too many");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("guardrails.overrides: has 65536 entries"), "{problems:?}");
+}

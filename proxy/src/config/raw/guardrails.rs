@@ -18,6 +18,7 @@ pub struct Guardrails {
     /// Files with further profiles.
     pub profiles: Vec<FilePath>,
     /// Narrower settings: for a kind or a rule, a direction, some callers. The narrowest match wins.
+    #[schemars(length(max = 65_535))]
     pub overrides: Vec<Override>,
     /// Files with rules besides the built-in ones.
     pub rules: Vec<FilePath>,
