@@ -212,6 +212,13 @@ impl Pipeline {
         self.end_with(step)
     }
 
+    /// A push or finish panicked: what it left half done is thrown away, and what is held. Nothing more may leave but
+    /// [`Pipeline::fail`].
+    pub fn give_up(&mut self, why: &'static str) -> Step {
+        self.core.outlet.ready.clear();
+        self.end_with(Step::GuardFailed(why))
+    }
+
     /// Ends the answer with an error inside the body, in the surface's form. Held text is thrown away and counted.
     ///
     /// A plain answer of which something has left cannot say anything any more: nothing is written, break the connection.

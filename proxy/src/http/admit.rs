@@ -1,6 +1,7 @@
 //! Model rules, then limits and the audit slot, then the scan: a refused call costs no scan, and what is refused after a
 //! reservation was taken settles at zero tokens.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,9 @@ use super::seam::{Comments, Control, Seam};
 use crate::audit::Full;
 use crate::clock;
 use crate::config::{Content, Labels, Model, Route};
+use crate::fail;
 use crate::guard::{Policies, Subject};
 use crate::limits::{Ask, Refused};
-use crate::runtime::Runtime;
 use crate::upstream::{Plan, Want};
 
 /// Lanes of one answer, at most.
@@ -59,7 +60,7 @@ pub(crate) async fn admit(
     let subject = Subject { caller: &caller, model: &call.model, team: team.as_deref() };
     let policies = runtime.guard.policies(subject);
     let masker = runtime.guard.masker(&policies, &caller.organization);
-    let (call, screened, masker) = screen(&runtime, call, &body, &policies, masker).await?;
+    let (call, screened, masker) = screen(exchange, call, &body, &policies, masker).await?;
     exchange.live.metrics.scanned.with_label_values(&["request"]).inc_by(screened.scanned as u64);
     note_prompt(exchange, &call, &body, &screened);
     note_labels(exchange, &screened);
@@ -173,30 +174,36 @@ async fn reserve(
     Ok(())
 }
 
-/// Scans the call's texts; a large body on a thread of its own, so that the other requests of this one go on.
+/// Scans the call's texts; a large body on a thread of its own, so that the other requests of this one go on. Where the scan
+/// panics, what it had is lost with it, and the request is refused.
 async fn screen(
-    runtime: &Arc<Runtime>,
+    exchange: &Exchange,
     call: Call,
     body: &Bytes,
     policies: &Policies,
     mut masker: Masker,
 ) -> Result<(Call, Screened, Masker), Rejection> {
     let scan = {
-        let (runtime, body, policy) = (Arc::clone(runtime), body.clone(), Arc::clone(&policies.request));
+        let (runtime, body, policy) =
+            (Arc::clone(&exchange.runtime), body.clone(), Arc::clone(&policies.request));
+        let request_id = Arc::clone(&exchange.facts.event.request_id);
         move || {
+            fail::point("screen", &request_id);
             let guard = &runtime.guard;
             let options = guard.options();
             let screened = request::screen(&call, &body, &guard.rules, &policy, &mut masker, options);
             (call, screened, masker)
         }
     };
-    if body.len() <= SCREEN_INLINE {
-        return Ok(scan());
-    }
-    tokio::task::spawn_blocking(scan).await.map_err(|error| {
-        tracing::error!(%error, "a scan panicked");
+    let scanned = if body.len() <= SCREEN_INLINE {
+        catch_unwind(AssertUnwindSafe(scan)).ok()
+    } else {
+        tokio::task::spawn_blocking(scan).await.ok()
+    };
+    scanned.ok_or_else(|| {
+        tracing::error!(request_id = exchange.request_id(), "a scan panicked");
         let message = "The request could not be checked, so it was not sent on.";
-        runtime.guard.failed(Rejection::new(Code::GuardrailFailed, message))
+        exchange.runtime.guard.failed(Rejection::new(Code::GuardrailFailed, message))
     })
 }
 

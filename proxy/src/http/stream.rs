@@ -1,5 +1,6 @@
 //! The answer's bytes go through the pipeline; what comes out of it decides what the seam does next.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tollgate_filters::verdict::{Code, Rejection};
 use super::ctx::{Exchange, Proxied};
 use super::seam::After;
 use crate::clock;
+use crate::fail;
 use crate::upstream::Outcome;
 
 /// The upstream sent something that is not the answer it began.
@@ -32,7 +34,7 @@ pub(crate) fn answer(exchange: &mut Exchange, body: &mut Option<Bytes>, end: boo
         return late_error(exchange, body, end);
     }
     let had_content = proxied.pipeline.has_content();
-    if let Some(rejection) = filter(proxied, body, end) {
+    if let Some(rejection) = filter(proxied, &exchange.facts.event.request_id, body, end) {
         exchange.failure = Some(exchange.runtime.guard.failed(rejection));
     }
     if !had_content && proxied.pipeline.has_content() {
@@ -78,20 +80,28 @@ fn late_error(exchange: &mut Exchange, body: &mut Option<Bytes>, end: bool) {
 }
 
 /// One batch of upstream bytes. `body` is replaced by what may leave.
-fn filter(proxied: &mut Proxied, body: &mut Option<Bytes>, end: bool) -> Option<Rejection> {
+fn filter(proxied: &mut Proxied, request_id: &str, body: &mut Option<Bytes>, end: bool) -> Option<Rejection> {
     proxied.control.on_upstream_bytes();
     if proxied.deaf {
         *body = None;
         return None;
     }
     let mut out = std::mem::take(&mut proxied.scratch);
-    let mut step = match body.as_deref() {
-        Some(bytes) if !bytes.is_empty() => proxied.pipeline.push(bytes, &mut out),
-        _ => Step::More,
-    };
-    if end && matches!(step, Step::More) {
-        step = proxied.pipeline.finish(&mut out);
-    }
+    let pipeline = &mut proxied.pipeline;
+    let passed = catch_unwind(AssertUnwindSafe(|| {
+        let place = if pipeline.has_content() { "pipeline in mid-answer" } else { "pipeline" };
+        let step = match body.as_deref() {
+            Some(bytes) if !bytes.is_empty() => pipeline.push(bytes, &mut out),
+            _ => Step::More,
+        };
+        fail::point(place, request_id);
+        if end && matches!(step, Step::More) { pipeline.finish(&mut out) } else { step }
+    }));
+    let step = passed.unwrap_or_else(|_| {
+        tracing::error!(request_id, "the answer's pipeline panicked");
+        out.clear();
+        proxied.pipeline.give_up("a fault in the gateway")
+    });
     proxied.held.note(proxied.pipeline.held(), Instant::now);
     let failure = act(proxied, step, end);
     *body = (!out.is_empty()).then(|| Bytes::copy_from_slice(&out));

@@ -1,9 +1,9 @@
 //! What a guard cannot read does not leave: the configured answer comes instead, and never an unmasked byte.
 
-use serde_json::json;
-use tollgate_fake_upstream::{Fake, Script, Step};
+use serde_json::{Value, json};
+use tollgate_fake_upstream::{Fake, Options, Script, Step};
 
-use crate::harness::{Events, Gateway, chat, client, in_front_of_fake};
+use crate::harness::{Events, Gateway, HEAD, chat, client, in_front_of_fake};
 use crate::leaks;
 use crate::streams::{CHAT, SURFACES, Surface, said};
 
@@ -170,6 +170,63 @@ async fn a_plain_answer_that_cannot_be_read_does_not_leave() {
         let body = answer.bytes().await.expect("whole");
         assert!(String::from_utf8_lossy(&body).contains("GUARDRAIL_FAILED"));
         leaks::assert_none(&body, PLANTED);
+    }
+}
+
+/// A bug in the scan is a guard that failed: of that request, whose reservation is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_a_guard_that_failed() {
+    for place in ["screen", "pipeline", "pipeline in mid-answer"] {
+        let fake = Fake::start(Options::default()).expect("the fake upstream starts");
+        let limits = "limits: [{id: one, scope: key, concurrency: 1}]\n";
+        let fail = format!("{place}@doomed");
+        let environment = [("UPSTREAM", fake.url()), ("TOLLGATE_FAIL_POINT", fail)];
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let gateway = Gateway::start(&format!("{HEAD}{}{limits}", yaml("")), &environment);
+        let call = |body: Value| {
+            let call = client().post(gateway.url(CHAT)).header("x-request-id", "doomed");
+            let sent = call.json(&body).send();
+            async move { sent.await.expect("answered") }
+        };
+        fake.script(
+            "s",
+            Script::says(["Hello. "]).then(Step::Gate).then(Step::text(format!("More of {PLANTED}. "))),
+        );
+        fake.script("p", Script::says(["Write to ", PLANTED, "."]));
+        let events = if place == "pipeline in mid-answer" {
+            let mut events = Events::of(call(chat("s", "Hi", true)).await);
+            let mut seen = Vec::new();
+            while said(&seen).0 != "Hello. " {
+                seen.push(events.next().await.expect("not broken").expect("goes on"));
+            }
+            fake.gate("s").open_all();
+            let (rest, _) = events.rest().await;
+            assert!(rest.last().is_some_and(|last| last.contains("GUARDRAIL_FAILED")), "{place}: {rest:?}");
+            leaks::assert_none(&events.raw, PLANTED);
+            1
+        } else {
+            let small = chat("p", "Hi", false);
+            let mut large = small.clone();
+            large["padding"] = "x".repeat(200_000).into(); // screened on a thread of its own
+            for body in [small, large, chat("s", "Hi", true)] {
+                let answer = call(body).await;
+                assert_eq!(answer.status(), 502, "{place}");
+                let body = answer.bytes().await.expect("whole");
+                assert!(String::from_utf8_lossy(&body).contains("GUARDRAIL_FAILED"), "{place}");
+                leaks::assert_none(&body, PLANTED);
+            }
+            3
+        };
+        if place == "screen" {
+            let sent = ["p", "s"].map(|model| fake.ledger().for_model(model).len());
+            assert_eq!(sent, [0, 0], "nothing was sent on");
+        }
+        for event in gateway.events(events) {
+            assert_eq!((&event["status"], &event["code"]), (&"error".into(), &"GUARDRAIL_FAILED".into()));
+            assert!(!event.to_string().contains(PLANTED), "{event}");
+        }
+        let others = client().post(gateway.url(CHAT)).json(&chat("p", "Hi", false)).send().await;
+        assert_eq!(others.expect("answered").status(), 200, "{place}: others go on");
     }
 }
 
