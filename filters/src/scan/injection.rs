@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::anchors::Anchors;
 use self::folded::Folded;
-use self::phrase::Phrase;
+use self::phrase::{Before, Phrase};
 pub use self::policy::{InjectionPolicy, KIND, ToolResults, is_possible};
 pub use self::spec::{InjectionSpec, SignalSpec};
 use super::RuleError;
@@ -186,12 +186,16 @@ impl Injection {
     /// The best hit of each signal, in points.
     fn look(&self, text: &[u8], json: bool, points: &mut [i32]) {
         let mut looks = FREE_LOOKS + text.len() / BYTES_PER_LOOK;
-        self.anchors.each(text, |at, phrase| {
-            let phrase = &self.phrases[usize::from(phrase)];
-            if let Some(span) = phrase.find(text, at) {
-                self.count(phrase, span, text, json, points);
+        let mut before = Before::default();
+        self.anchors.each(text, |at, phrases| {
+            before.start(at);
+            let (now, left) = (phrases.len().min(looks), looks.saturating_sub(phrases.len()));
+            for phrase in phrases[..now].iter().map(|phrase| &self.phrases[usize::from(*phrase)]) {
+                if let Some(span) = phrase.find(text, at, &mut before) {
+                    self.count(phrase, span, text, json, points);
+                }
             }
-            looks -= 1;
+            looks = left;
             looks > 0
         });
     }

@@ -41,6 +41,8 @@ pub(super) const MAX_RAW_PER_UNIT: usize = 4;
 pub(super) const MAX_BEGUN: usize = 4 * (1 + MAX_SKIPPED_BACK);
 /// Raw bytes before the frontier that candidates may look at: context, borders, and what prints nothing between.
 pub(super) const MARGIN: usize = 512;
+/// Units that its trigger reads behind a number's first digit.
+const UNITS_OF_A_NUMBER: usize = 2;
 /// Bytes that were sent and are not looked at again, past which they are dropped from a window.
 pub(super) const SLACK: usize = 1024;
 
@@ -145,7 +147,7 @@ impl Sweep {
                 }
                 if seen & accept != 0 {
                     for (i, after) in states.iter().enumerate().filter(|(_, after)| **after & accept != 0) {
-                        self.hits(rules, policy, view, *after, view.base + at + i);
+                        self.hit(rules, policy, view, *after, view.base + at + i);
                     }
                 }
                 at += 8;
@@ -154,7 +156,7 @@ impl Sweep {
             if is_ideograph_lead(bytes[at]) {
                 state = triggers.step(state, IDEOGRAPH, enabled);
                 if state & accept != 0 {
-                    self.hits(rules, policy, view, state, view.base + at);
+                    self.hit(rules, policy, view, state, view.base + at);
                 }
                 at += 3;
                 continue;
@@ -162,7 +164,7 @@ impl Sweep {
             let Some(unit) = view.next(view.base + at) else { break };
             state = triggers.step(state, unit.byte, enabled);
             if state & accept != 0 {
-                self.hits(rules, policy, view, state, unit.start);
+                self.hit(rules, policy, view, state, unit.start);
             }
             at = unit.end - view.base;
         }
@@ -173,9 +175,24 @@ impl Sweep {
         }
     }
 
+    /// Patterns are complete with the unit at `at`; or something is that blurs into one.
+    #[inline]
+    fn hit(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, state: u64, at: usize) {
+        let watch = &policy.reach.watch;
+        let mut done =
+            rules.starts.sift(state & watch.accept, watch, view.text.as_bytes(), at + 1 - view.base);
+        if at < self.number.at + UNITS_OF_A_NUMBER {
+            // It was read: its first digit lies before.
+            done &= !watch.number;
+        }
+        if done != 0 {
+            self.open_all(done, rules, policy, view, at);
+        }
+    }
+
     #[inline(never)]
-    fn hits(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, state: u64, at: usize) {
-        for bucket in Triggers::hits(state, policy.reach.watch) {
+    fn open_all(&mut self, done: u64, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
+        for bucket in Triggers::buckets(done) {
             self.open_at(bucket, rules, policy, view, at);
         }
     }

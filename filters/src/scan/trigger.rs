@@ -28,6 +28,9 @@ pub(super) const SPECIAL: u64 = 1 << 62;
 pub(super) const LEADS: u64 = 1 << 63;
 const KINDS: u64 = NOT_LOCAL | NOT_HEX | SPECIAL | LEADS;
 
+/// Units that the triggers of prefixes read: of those of three characters and of marks, of longer ones, of names.
+pub(super) const SHOWN: [usize; 3] = [3, LANES - 1, LANES];
+
 /// A set of units.
 pub(super) type Set = [bool; 256];
 
@@ -79,6 +82,16 @@ impl Bucket {
     const fn bit(self) -> u64 {
         1 << self as u64
     }
+
+    /// Units of a prefix or name that its trigger reads; `None`: it is not a bucket of those.
+    pub(super) const fn shown(self) -> Option<usize> {
+        match self {
+            Bucket::Short | Bucket::Mark => Some(SHOWN[0]),
+            Bucket::Prefix0 | Bucket::Prefix1 | Bucket::Prefix2 | Bucket::Prefix3 => Some(SHOWN[1]),
+            Bucket::Name => Some(SHOWN[2]),
+            _ => None,
+        }
+    }
 }
 
 /// The buckets that a policy looks at, and those in which it holds back what is unfinished.
@@ -86,10 +99,14 @@ impl Bucket {
 pub(super) struct Watch {
     pub(super) enabled: u64,
     pub(super) accept: u64,
-    /// Unfinished patterns that are held: of numbers, of key prefixes and marks, and of what else begins after a border.
+    /// What of `accept` is of prefixes, by how many units their triggers read, and what of numbers.
+    pub(super) shown: [u64; SHOWN.len()],
+    pub(super) number: u64,
+    /// Unfinished patterns that are held: of numbers, of key prefixes and marks, of accounts, and of users' patterns.
     pub(super) numbers: u64,
     pub(super) prefixes: u64,
     pub(super) marks: u64,
+    pub(super) accounts: u64,
     pub(super) others: u64,
     /// Whether there may be any of these.
     pub(super) begun: u64,
@@ -144,7 +161,12 @@ impl Triggers {
                 continue;
             }
             watch.enabled |= bucket.bit();
-            watch.accept |= bucket.bit() << (u32::from(length - 1) * BUCKETS);
+            let accept = bucket.bit() << (u32::from(length - 1) * BUCKETS);
+            watch.accept |= accept;
+            for (shown, accepted) in SHOWN.iter().zip(&mut watch.shown) {
+                *accepted |= if bucket.shown() == Some(*shown) { accept } else { 0 };
+            }
+            watch.number |= if bucket == Bucket::Number { accept } else { 0 };
             if !holds {
                 continue;
             }
@@ -154,12 +176,13 @@ impl Triggers {
             match bucket {
                 Bucket::Number => watch.numbers |= unfinished,
                 Bucket::Mark => watch.marks |= unfinished,
-                Bucket::Iban | Bucket::Pattern => watch.others |= unfinished,
+                Bucket::Iban => watch.accounts |= unfinished,
+                Bucket::Pattern => watch.others |= unfinished,
                 Bucket::Email | Bucket::Ipv6 | Bucket::Name => {}
                 _ => watch.prefixes |= unfinished,
             }
         }
-        watch.begun = watch.numbers | watch.prefixes | watch.marks | watch.others | LEADS;
+        watch.begun = watch.numbers | watch.prefixes | watch.marks | watch.accounts | watch.others | LEADS;
         watch
     }
 
@@ -173,11 +196,10 @@ impl Triggers {
         ((state << BUCKETS) | enabled) & self.table[usize::from(unit)]
     }
 
-    /// The buckets in which a pattern is complete.
+    /// The buckets of these accepting bits.
     #[inline]
-    pub(super) fn hits(state: u64, watch: Watch) -> impl Iterator<Item = Bucket> {
-        // Each bucket has one accepting bit, whose place in its lane is the bucket's.
-        let mut done = state & watch.accept;
+    pub(super) fn buckets(mut done: u64) -> impl Iterator<Item = Bucket> {
+        // Each bucket has one, whose place in its lane is the bucket's.
         std::iter::from_fn(move || {
             let bit = done.checked_ilog2()?;
             done &= !(1 << bit);
@@ -204,12 +226,12 @@ pub(super) fn literal(text: &[u8], ignore_case: bool) -> Vec<Set> {
 }
 
 /// Units of a prefix that its trigger reads.
-pub(super) type Prefix = [u8; LANES - 1];
+pub(super) type Prefix = [u8; SHOWN[1]];
 
 /// The sets of one bucket of prefixes: how often each unit stands in each lane, and how common these units are together.
 struct Blur {
-    counts: [[u32; 256]; LANES - 1],
-    shares: [f64; LANES - 1],
+    counts: [[u32; 256]; SHOWN[1]],
+    shares: [f64; SHOWN[1]],
 }
 
 impl Blur {
@@ -294,7 +316,7 @@ mod tests {
         let mut found = Vec::new();
         for (at, unit) in text.bytes().enumerate() {
             state = triggers.step(state, unit, watch.enabled);
-            found.extend(Triggers::hits(state, watch).map(|bucket| (at, bucket)));
+            found.extend(Triggers::buckets(state & watch.accept).map(|bucket| (at, bucket)));
         }
         found
     }

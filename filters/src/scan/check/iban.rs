@@ -135,17 +135,60 @@ const COUNTRIES: [(&[u8; 2], &str); 126] = [
 /// Letters and digits of the longest IBAN.
 pub(in crate::scan) const MAX: usize = 34;
 
+/// Place in [`COUNTRIES`] of each pair of letters, from one; 0: no country.
+const PLACES: [u8; 26 * 26] = {
+    let mut places = [0; 26 * 26];
+    let mut at = 0;
+    while at < COUNTRIES.len() {
+        let [first, second] = *COUNTRIES[at].0;
+        places[26 * (first - b'A') as usize + (second - b'A') as usize] = at as u8 + 1;
+        at += 1;
+    }
+    places
+};
+
+/// Letters and digits of an IBAN of each country.
+const LENGTHS: [u8; COUNTRIES.len()] = {
+    let mut lengths = [4; COUNTRIES.len()];
+    let mut at = 0;
+    while at < COUNTRIES.len() {
+        let structure = COUNTRIES[at].1.as_bytes();
+        let (mut next, mut count) = (0, 0);
+        while next < structure.len() {
+            if structure[next].is_ascii_digit() {
+                count = 10 * count + (structure[next] - b'0');
+            } else {
+                lengths[at] += count;
+                count = 0;
+            }
+            next += 1;
+        }
+        lengths[at] += count;
+        at += 1;
+    }
+    lengths
+};
+
+/// Place of a country in [`COUNTRIES`]; either case.
+fn place(country: [u8; 2]) -> Option<usize> {
+    let [first, second] = country.map(|letter| usize::from(letter.to_ascii_uppercase().wrapping_sub(b'A')));
+    let place = if first < 26 && second < 26 { PLACES[26 * first + second] } else { 0 };
+    usize::from(place).checked_sub(1)
+}
+
 /// Structure of a country's accounts; either case.
 fn structure(country: [u8; 2]) -> Option<&'static str> {
-    let country = country.map(|letter| letter.to_ascii_uppercase());
-    COUNTRIES.iter().find(|(code, _)| **code == country).map(|(_, structure)| *structure)
+    place(country).map(|place| COUNTRIES[place].1)
+}
+
+/// Whether these letters, of either case, are a country that has IBANs.
+pub(in crate::scan) fn is_country(letters: [u8; 2]) -> bool {
+    place(letters).is_some()
 }
 
 /// Letters and digits of an IBAN of this country.
 pub(in crate::scan) fn length(country: [u8; 2]) -> Option<usize> {
-    let counts =
-        structure(country)?.split(|c: char| c.is_ascii_alphabetic()).filter(|count| !count.is_empty());
-    Some(4 + counts.map(|count| count.parse().unwrap_or(0_usize)).sum::<usize>())
+    place(country).map(|place| usize::from(LENGTHS[place]))
 }
 
 /// Whether letters and digits, without spaces, are an IBAN.
@@ -232,5 +275,9 @@ mod tests {
         assert_eq!(length(*b"NO"), Some(15));
         assert_eq!(length(*b"RU"), Some(33));
         assert!(COUNTRIES.iter().all(|(code, _)| length(**code).is_some_and(|len| len <= MAX)));
+        assert_eq!(length(*b"mt"), Some(31));
+        for none in [*b"ZZ", *b"of", *b"D1", *b"D@", [0x80; 2], [0; 2]] {
+            assert_eq!(length(none), None, "{none:?}");
+        }
     }
 }

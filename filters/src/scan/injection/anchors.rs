@@ -8,6 +8,8 @@
 //! Aho-Corasick would read every byte, each step waiting for the one before. A hash of four bytes waits for nothing, whatever
 //! the number of anchors; the bitmap stays in the first cache.
 
+use std::collections::BTreeMap;
+
 /// Bytes of a text from one look to the next.
 const STRIDE: usize = 3;
 /// Bytes that are looked at.
@@ -16,45 +18,65 @@ const GRAM: usize = 4;
 pub(super) const SHORTEST: usize = GRAM + STRIDE - 1;
 /// Bits of a hash.
 const BITS: u32 = 15;
+/// Bits of a hash by which its grams are found.
+const PLACE_BITS: u32 = 11;
 
 /// All anchors, each with the phrases that it stands for.
 #[derive(Debug)]
 pub(super) struct Anchors {
+    /// Bits of the hashes of all grams.
     map: Box<[u64]>,
-    /// Sorted by gram.
+    /// Where the grams begin whose hashes have these upper bits.
+    places: Box<[u32]>,
+    /// In the order of their hashes.
     grams: Vec<Gram>,
+    anchors: Vec<Anchor>,
 }
 
 #[derive(Debug)]
 struct Gram {
     key: u32,
     /// Bytes of the anchor before it.
-    back: usize,
-    anchor: Box<[u8]>,
-    phrase: u16,
+    back: u32,
+    anchor: u32,
+}
+
+#[derive(Debug)]
+struct Anchor {
+    text: Box<[u8]>,
+    phrases: Vec<u16>,
 }
 
 impl Anchors {
     /// From the anchors of phrases, each at least [`SHORTEST`] bytes long.
     pub(super) fn new<'a>(anchors: impl Iterator<Item = (u16, &'a [u8])>) -> Anchors {
-        let mut grams = Vec::new();
+        let mut phrases: BTreeMap<&[u8], Vec<u16>> = BTreeMap::new();
         for (phrase, anchor) in anchors {
+            phrases.entry(anchor).or_default().push(phrase);
+        }
+        let anchors: Vec<Anchor> =
+            phrases.into_iter().map(|(text, phrases)| Anchor { text: text.into(), phrases }).collect();
+        let mut grams = Vec::new();
+        for (anchor, Anchor { text, .. }) in (0..).zip(&anchors) {
             for back in 0..STRIDE {
-                let Some(bytes) = anchor.get(back..).and_then(|rest| rest.first_chunk()) else { continue };
-                grams.push(Gram { key: key(bytes), back, anchor: anchor.into(), phrase });
+                let Some(bytes) = text.get(back..).and_then(|rest| rest.first_chunk()) else { continue };
+                grams.push(Gram { key: key(bytes), back: back as u32, anchor });
             }
         }
-        grams.sort_by_key(|gram| gram.key);
+        grams.sort_by_key(|gram| hash(gram.key));
         let mut map = vec![0; 1 << (BITS - 6)].into_boxed_slice();
         for gram in &grams {
             let hash = hash(gram.key);
             map[hash >> 6] |= 1 << (hash & 63);
         }
-        Anchors { map, grams }
+        let places = (0..=1 << PLACE_BITS)
+            .map(|place| grams.partition_point(|gram| place_of(hash(gram.key)) < place) as u32)
+            .collect();
+        Anchors { map, places, grams, anchors }
     }
 
-    /// Calls back for every anchor and a phrase that it stands for, until told to stop.
-    pub(super) fn each(&self, text: &[u8], mut see: impl FnMut(usize, u16) -> bool) {
+    /// Calls back for every anchor with the phrases that it stands for, until told to stop.
+    pub(super) fn each(&self, text: &[u8], mut see: impl FnMut(usize, &[u16]) -> bool) {
         const LOOKS: usize = 8;
         const BLOCK: usize = STRIDE * (LOOKS - 1) + GRAM;
         let is_set = |window: &[u8]| {
@@ -63,16 +85,16 @@ impl Anchors {
         };
         let mut at = 0;
         while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-            let mut any = 0;
+            let mut set = 0;
             for look in 0..LOOKS {
-                any |= is_set(&block[STRIDE * look..]);
+                set |= is_set(&block[STRIDE * look..]) << look;
             }
-            if any != 0 {
-                for offset in (0..LOOKS).map(|look| STRIDE * look) {
-                    if is_set(&block[offset..]) != 0 && !self.look(text, at + offset, &mut see) {
-                        return;
-                    }
+            while set != 0 {
+                let look = set.trailing_zeros() as usize;
+                if !self.look(text, at + STRIDE * look, &mut see) {
+                    return;
                 }
+                set &= set - 1;
             }
             at += STRIDE * LOOKS;
         }
@@ -83,14 +105,14 @@ impl Anchors {
         }
     }
 
-    fn look(&self, text: &[u8], at: usize, see: &mut impl FnMut(usize, u16) -> bool) -> bool {
+    fn look(&self, text: &[u8], at: usize, see: &mut impl FnMut(usize, &[u16]) -> bool) -> bool {
         let Some(key) = text[at..].first_chunk().map(key) else { return true };
-        let first = self.grams.partition_point(|gram| gram.key < key);
-        for gram in self.grams[first..].iter().take_while(|gram| gram.key == key) {
-            let start = at.wrapping_sub(gram.back);
-            if text.get(start..).is_some_and(|rest| rest.starts_with(&gram.anchor))
-                && !see(start, gram.phrase)
-            {
+        let place = place_of(hash(key));
+        let (from, to) = (self.places[place] as usize, self.places[place + 1] as usize);
+        for gram in self.grams[from..to].iter().filter(|gram| gram.key == key) {
+            let Some(start) = at.checked_sub(gram.back as usize) else { continue };
+            let anchor = &self.anchors[gram.anchor as usize];
+            if text[start..].starts_with(&anchor.text) && !see(start, &anchor.phrases) {
                 return false;
             }
         }
@@ -106,6 +128,10 @@ fn hash(key: u32) -> usize {
     (key.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
 }
 
+fn place_of(hash: usize) -> usize {
+    hash >> (BITS - PLACE_BITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,8 +142,8 @@ mod tests {
         for before in 0..60 {
             let text = format!("{}ignore{}", "x".repeat(before), "y".repeat(before % 7));
             let mut seen = Vec::new();
-            anchors.each(text.as_bytes(), |at, phrase| {
-                seen.push((at, phrase));
+            anchors.each(text.as_bytes(), |at, phrases| {
+                seen.extend(phrases.iter().map(|phrase| (at, *phrase)));
                 true
             });
             assert_eq!(seen, [(before, 7)], "{text}");

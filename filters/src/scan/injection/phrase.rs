@@ -27,12 +27,20 @@ pub(super) struct Phrase {
 
 #[derive(Debug, Clone)]
 enum Token {
-    /// One of these; longer ones first.
-    Any(Vec<Word>),
+    /// One of these.
+    Any(Words),
     /// Up to so many other words.
     Gap(usize),
     /// Bytes as they stand.
     Mark(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+struct Words {
+    /// Longer ones first.
+    words: Vec<Word>,
+    /// The bytes that they begin with, as bits: most texts are none of them by their first byte.
+    firsts: [u64; 4],
 }
 
 #[derive(Debug, Clone)]
@@ -71,8 +79,7 @@ impl Phrase {
                     words.push(Word::new(word, fold));
                 }
             }
-            words.sort_by_key(|word| std::cmp::Reverse(word.text.len()));
-            phrase.tokens.push(Token::Any(words));
+            phrase.tokens.push(Token::Any(Words::new(words)));
         }
         let before: usize = phrase.tokens[..phrase.anchor].iter().map(Token::most_words).sum();
         phrase.back = before + phrase.tokens.get(phrase.anchor).map_or(0, |anchor| anchor.most_words() - 1);
@@ -104,7 +111,7 @@ impl Phrase {
     /// What is searched for: the beginnings of the anchor's words.
     pub(super) fn anchors(&self) -> impl Iterator<Item = &[u8]> {
         let (words, mark): (&[Word], Option<&[u8]>) = match &self.tokens[self.anchor] {
-            Token::Any(words) => (words, None),
+            Token::Any(words) => (&words.words, None),
             Token::Mark(mark) => (&[], Some(mark)),
             Token::Gap(_) => (&[], None),
         };
@@ -112,20 +119,44 @@ impl Phrase {
     }
 
     /// Where the phrase stands, whose anchor was seen at `at`.
-    pub(super) fn find(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
-        let mut start = at;
-        for _ in 0..=self.back {
+    pub(super) fn find(&self, text: &[u8], at: usize, before: &mut Before) -> Option<Range<usize>> {
+        for nth in 0..=self.back {
+            let start = before.nth(text, nth)?;
             if let Some(end) = matches(&self.tokens, text, start)
                 && end > at
             {
                 return Some(start..end);
             }
-            if self.back == 0 {
-                return None;
-            }
-            start = word_before(text, start)?;
         }
         None
+    }
+}
+
+/// Where the words before an anchor begin, found once for all of its phrases.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// The anchor's own first, then backwards.
+    starts: Vec<usize>,
+    /// There are no more.
+    all: bool,
+}
+
+impl Before {
+    /// Begins anew at an anchor.
+    pub(super) fn start(&mut self, anchor: usize) {
+        self.starts.clear();
+        self.starts.push(anchor);
+        self.all = false;
+    }
+
+    fn nth(&mut self, text: &[u8], nth: usize) -> Option<usize> {
+        while nth >= self.starts.len() && !self.all {
+            match self.starts.last().and_then(|last| word_before(text, *last)) {
+                Some(start) => self.starts.push(start),
+                None => self.all = true,
+            }
+        }
+        self.starts.get(nth).copied()
     }
 }
 
@@ -133,9 +164,26 @@ impl Token {
     fn most_words(&self) -> usize {
         match self {
             Token::Gap(most) => *most,
-            Token::Any(words) => words.iter().map(Word::parts).max().unwrap_or(1),
+            Token::Any(words) => words.words.iter().map(Word::parts).max().unwrap_or(1),
             Token::Mark(_) => 1,
         }
+    }
+}
+
+impl Words {
+    fn new(mut words: Vec<Word>) -> Words {
+        words.sort_by_key(|word| std::cmp::Reverse(word.text.len()));
+        let mut firsts = [0; 4];
+        for first in words.iter().filter_map(|word| word.text.first()) {
+            firsts[usize::from(first >> 6)] |= 1 << (first & 63);
+        }
+        Words { words, firsts }
+    }
+
+    /// Those that begin with this byte, and others; none if none does.
+    fn with(&self, first: u8) -> &[Word] {
+        let any = self.firsts[usize::from(first >> 6)] >> (first & 63) & 1 == 1;
+        if any { &self.words } else { &[] }
     }
 }
 
@@ -183,10 +231,12 @@ fn matches(tokens: &[Token], text: &[u8], at: usize) -> Option<usize> {
     match first {
         Token::Mark(mark) => text[at..].starts_with(mark).then_some(at + mark.len()),
         Token::Any(words) => {
-            if is_letter_before(text, at) && !is_ideograph(*text.get(at)?) {
+            let first = *text.get(at)?;
+            let words = words.with(first);
+            if words.is_empty() || is_letter_before(text, at) && !is_ideograph(first) {
                 return None;
             }
-            words.iter().find_map(|word| {
+            words.iter().filter(|word| word.text.first() == Some(&first)).find_map(|word| {
                 let end = word.at(text, at)?;
                 if rest.is_empty() {
                     return Some(end);

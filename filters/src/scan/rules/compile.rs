@@ -20,10 +20,6 @@ use crate::scan::{RuleSpec, check};
 const MAX_RULES: usize = 4096;
 /// Prefixes and names of all rules.
 const MAX_STARTS: usize = 16_384;
-/// Units of a name that trigger.
-const NAME: usize = LANES;
-/// Units of a prefix that trigger, after the one before it.
-const PREFIX: usize = LANES - 1;
 
 pub(super) fn compile(specs: &[RuleSpec], signals: &[InjectionSpec]) -> Result<Rules, Vec<RuleError>> {
     let fold = Fold::new();
@@ -184,13 +180,14 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
         return Err(format!("there are more than {MAX_STARTS} prefixes in all: remove some"));
     }
     let name = opens == Opens::Assignment;
-    let (bucket, shown) = match text.len() {
-        NAME.. if name => (Bucket::Name, NAME),
-        _ if form.lead.is_some() => (Bucket::Mark, 3),
-        3 => (Bucket::Short, 3),
+    let bucket = match text.len() {
+        LANES.. if name => Bucket::Name,
+        _ if form.lead.is_some() => Bucket::Mark,
+        3 => Bucket::Short,
         // Which it is depends on all of them.
-        _ => (Bucket::PREFIXES[0], PREFIX),
+        _ => Bucket::PREFIXES[0],
     };
+    let shown = bucket.shown().unwrap_or(text.len());
     rules.keys.push(form);
     let start = Start { bucket, key: (rules.keys.len() - 1) as u16, rule, opens };
     rules.starts.add(start, &text.as_bytes()[..shown]);
@@ -211,11 +208,7 @@ fn add_start_triggers(rules: &mut Rules) {
         if Bucket::PREFIXES.contains(&start.bucket) {
             start.bucket = buckets.next().unwrap_or(start.bucket);
         }
-        let shown = match start.bucket {
-            Bucket::Name => NAME,
-            Bucket::Short | Bucket::Mark => 3,
-            _ => PREFIX,
-        };
+        let shown = start.bucket.shown().unwrap_or(form.prefix.len());
         let mut sets = trigger::literal(&form.prefix[..shown], name);
         match &form.lead {
             Some(lead) => sets.insert(0, *lead.class),

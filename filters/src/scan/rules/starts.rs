@@ -1,7 +1,7 @@
 //! The prefixes that triggers stand for, found by what a trigger has read.
 
 use super::{RuleId, packed};
-use crate::scan::trigger::Bucket;
+use crate::scan::trigger::{Bucket, SHOWN, Watch};
 
 /// What begins at a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +60,19 @@ impl Starts {
         self.all.len()
     }
 
-    /// Whether the last `len` bytes before `end` can be what a trigger reads; false means they are not.
+    /// What is left of a state's accepting bits without those of prefixes that do not end at `end`, as most hits are.
     #[inline]
-    pub(in crate::scan) fn may_end(&self, text: &[u8], end: usize, len: usize) -> bool {
-        let Some(word) = text[..end].last_chunk::<8>() else { return true };
-        let word = u64::from_be_bytes(*word) & (u64::MAX >> (64 - 8 * len));
-        word & 0x8080_8080_8080_8080 != 0 || self.may(word | LOWER >> (64 - 8 * len))
+    pub(in crate::scan) fn sift(&self, mut done: u64, watch: &Watch, text: &[u8], end: usize) -> u64 {
+        let Some(word) = text[..end].last_chunk::<8>() else { return done };
+        let word = u64::from_be_bytes(*word);
+        for (shown, bits) in SHOWN.into_iter().zip(watch.shown) {
+            let unused = 64 - 8 * shown;
+            let units = word & u64::MAX >> unused;
+            if done & bits != 0 && units & NOT_ASCII == 0 && !self.may(units | LOWER >> unused) {
+                done &= !bits;
+            }
+        }
+        done
     }
 
     #[inline]
@@ -89,6 +96,8 @@ impl Starts {
             .map(|(_, at)| &self.all[usize::from(*at)])
     }
 }
+
+const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
 
 /// Makes letters lower case, and mixes up a few marks, which does no harm.
 const LOWER: u64 = 0x2020_2020_2020_2020;

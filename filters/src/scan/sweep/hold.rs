@@ -3,6 +3,7 @@
 use super::open::{email_start, units_back};
 use super::run::{back_to, shorten};
 use super::{MAX_RAW_PER_UNIT, Sweep};
+use crate::scan::check::iban;
 use crate::scan::machine::{MAX_IPV6, MAX_LED, in_ipv6, in_lead};
 use crate::scan::number::{MAX_LEAD, lead};
 use crate::scan::rules::Rules;
@@ -221,6 +222,10 @@ impl Sweep {
             let digit = units_back(view, pos, unfinished(self.state, watch.numbers)).unwrap_or(pos);
             hold(held, lead(view, digit.max(self.number.at), self.number.at), runs.number.acts());
         }
+        let account = unfinished(self.state, watch.accounts);
+        if account > 0 {
+            hold(held, unfinished_account(view, pos, account), true);
+        }
         let others = unfinished(self.state, watch.others);
         if others > 0 {
             hold(held, units_back(view, pos, others).unwrap_or(pos), true);
@@ -244,6 +249,13 @@ fn hold((frontier, horizon): &mut (usize, usize), from: usize, acts: bool) {
     if acts {
         *frontier = from.min(*frontier);
     }
+}
+
+/// Where an account may have begun of which the last units, so many, are the beginning: two letters are a country's, or none's.
+fn unfinished_account(view: &View<'_>, pos: usize, units: usize) -> usize {
+    let Some(start) = units_back(view, pos, units) else { return pos };
+    let head = view.next(start).and_then(|first| Some([first.byte, view.next(first.end)?.byte]));
+    if units >= 2 && head.is_some_and(|head| !iban::is_country(head)) { pos } else { start }
 }
 
 /// Where a prefix may have begun of which the last units, at most `longest`, are the beginning.

@@ -1,7 +1,8 @@
 //! Where triggers open candidates.
 
 use super::run::back;
-use super::{Candidate, MAX_RAW_PER_UNIT, Sweep};
+use super::{Candidate, MAX_RAW_PER_UNIT, Sweep, UNITS_OF_A_NUMBER};
+use crate::scan::check::iban;
 use crate::scan::machine::{
     Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
 };
@@ -45,7 +46,7 @@ impl Sweep {
     }
 
     fn open_number(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
-        let Some(digit) = units_back(view, at, 2) else { return };
+        let Some(digit) = units_back(view, at, UNITS_OF_A_NUMBER) else { return };
         if digit < self.number.at {
             return;
         }
@@ -80,7 +81,10 @@ impl Sweep {
         let Some(rule) = rules.detector(Detector::Iban).filter(|rule| policy.looks_for(*rule)) else {
             return;
         };
-        let Some(start) = units_back(view, at, 3) else { return };
+        let Some((start, units)) = last_units(view, at, 4) else { return };
+        if !iban::is_country([units[0], units[1]]) {
+            return;
+        }
         let machine = Machine::Iban { head: [0; 2], taken: 0, len: 0, gap: false };
         self.start(candidate(rule, machine, start, start), rules, policy, view);
     }
@@ -102,14 +106,7 @@ impl Sweep {
 
     /// Opens what begins with the units that a trigger has read.
     fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
-        let read = match bucket {
-            Bucket::Name => LANES,
-            Bucket::Short | Bucket::Mark => 3,
-            _ => LANES - 1,
-        };
-        if !rules.starts.may_end(view.text.as_bytes(), at + 1 - view.base, read) {
-            return;
-        }
+        let Some(read) = bucket.shown() else { return };
         let Some((start, units)) = last_units(view, at, read) else { return };
         for opens in rules.starts.of(&units[..read]).filter(|start| start.bucket == bucket) {
             let prefix = &rules.keys[usize::from(opens.key)].prefix[..read];
