@@ -20,6 +20,7 @@ pub use ids::Identifiers;
 
 use self::refusal::Refusal;
 use super::injection::{self, Scratch};
+use super::rules::Scanned;
 use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, RuleId, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
 use crate::json::{self, Edits, OffsetMap};
@@ -50,6 +51,8 @@ pub struct Screened {
     /// Values that pass on but are kept out of the audit trail: those that are only logged, and those in texts that must reach
     /// the upstream as they are.
     unseen: Edits,
+    /// The guard failed: the audit trail gets nothing of the texts.
+    unchecked: bool,
 }
 
 /// What happens to one finding.
@@ -109,8 +112,8 @@ pub fn screen(
     let mut locator = call.locator(body);
     let texts = if idle { &[][..] } else { &call.texts };
     for text in texts {
-        if screening.text(text, &mut locator).is_none() {
-            return Screened::failed();
+        if let Err(failed) = screening.text(text, &mut locator) {
+            return failed;
         }
     }
     let Screening { refusal, contradiction, mut done, .. } = screening;
@@ -120,8 +123,20 @@ pub fn screen(
 
 impl Screened {
     fn failed() -> Screened {
-        let message = "The request could not be checked. Send it again; if this stays, report it.";
-        Screened { rejection: Some(Rejection::new(Code::GuardrailFailed, message)), ..Screened::default() }
+        Screened::unchecked("The request could not be checked. Send it again; if this stays, report it.")
+    }
+
+    /// A value at `location` may go on behind what was found of it.
+    fn overran(location: &str) -> Screened {
+        Screened::unchecked(format!(
+            "{location} could not be checked: inside of what may be a value stand more characters that print nothing (zero-width \
+             spaces, combining marks) than are looked through. Take them out and send it again."
+        ))
+    }
+
+    fn unchecked(message: impl Into<String>) -> Screened {
+        let rejection = Some(Rejection::new(Code::GuardrailFailed, message));
+        Screened { rejection, unchecked: true, ..Screened::default() }
     }
 }
 
@@ -140,15 +155,12 @@ struct Screening<'a> {
 }
 
 impl Screening<'_> {
-    /// One text. `None`: the spans do not fit the body, or the scanner's the text.
-    fn text(&mut self, text: &Text, locator: &mut impl FnMut(usize) -> String) -> Option<()> {
-        let (literal, start) = match text.form {
-            Form::Json => (self.body.get(text.span.clone())?, text.span.start),
-            Form::Plain | Form::JsonInside => {
-                let start = text.span.start + 1;
-                (self.body.get(start..text.span.end.checked_sub(1)?)?, start)
-            }
-        };
+    /// One text. Where it cannot be checked, what becomes of the request.
+    fn text(&mut self, text: &Text, locator: &mut impl FnMut(usize) -> String) -> Result<(), Screened> {
+        let quote = usize::from(text.form != Form::Json);
+        let start = text.span.start + quote;
+        let inside = text.span.end.checked_sub(quote).and_then(|end| self.body.get(start..end));
+        let literal = inside.ok_or_else(Screened::failed)?; // not the body that the call was read from
         let decoded = if text.escaped { json::decode(literal) } else { Cow::Borrowed(literal) };
         let is_json = text.form == Form::Json || text.form == Form::JsonInside && looks_like_json(&decoded);
         let flat = if is_json { nested::flatten(&decoded) } else { None };
@@ -156,7 +168,10 @@ impl Screening<'_> {
 
         let mut found = std::mem::take(&mut self.found);
         self.done.scanned += scanned.len();
-        let demanded = self.rules.scan_demanding(self.policy, scanned, &mut found);
+        let Scanned { demanded, overran } = self.rules.scan_fully(self.policy, scanned, &mut found);
+        if overran && acted_on(text) {
+            return Err(Screened::overran(&locator(text.span.start)));
+        }
         if !found.is_empty() {
             let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
             let cuts = nested.unwrap_or_else(|| {
@@ -177,7 +192,7 @@ impl Screening<'_> {
                 }
             }
             for (found, cuts) in found.iter_mut().zip(&cuts) {
-                let value = scanned.get(found.span.clone())?;
+                let value = scanned.get(found.span.clone()).ok_or_else(Screened::failed)?;
                 // A bound in a schema: it stays, and is no finding.
                 if text.role != Role::Schema || !cuts.is_empty() {
                     self.finding(text, &mut place, found, value, cuts);
@@ -187,7 +202,7 @@ impl Screening<'_> {
         found.clear();
         self.found = found;
         self.injection(text, scanned, locator);
-        Some(())
+        Ok(())
     }
 
     /// Asks whether the text is a prompt injection. One that was sent before is never a reason to refuse.
@@ -303,6 +318,11 @@ fn fate(text: &Text, action: Action) -> Fate {
         Action::Block if text.role == Role::System => Fate::Refused,
         Action::Block => Fate::Passes,
     }
+}
+
+/// Whether anything that is found in the text can be replaced, or a reason to refuse.
+fn acted_on(text: &Text) -> bool {
+    [Action::Mask, Action::Block].iter().any(|action| fate(text, *action) != Fate::Passes)
 }
 
 /// Written for a place inside so many string literals, one in the other.

@@ -75,6 +75,15 @@ pub struct Found {
     pub decoded: Escapes,
 }
 
+/// What a scan of a whole text tells beside its findings.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    /// What the rules that demand labels have found, also where nothing is told of it as it overlaps a finding.
+    pub(super) demanded: Vec<(RuleId, Range<usize>)>,
+    /// A value of a rule that acts went on past the raw bytes that it may have: what follows may be the rest of it.
+    pub(super) overran: bool,
+}
+
 /// A prefix, and the run behind it where it is a key's.
 #[derive(Debug)]
 pub(super) struct KeyForm {
@@ -268,22 +277,17 @@ impl Rules {
 
     /// Appends the findings in `text` to `found`, leftmost first, none overlapping another.
     pub fn scan(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) {
-        self.scan_demanding(policy, text, found);
+        self.scan_fully(policy, text, found);
     }
 
-    /// The same; and what the rules that demand labels have found, also where nothing is told of it as it overlaps a finding.
-    pub(super) fn scan_demanding(
-        &self,
-        policy: &Policy,
-        text: &str,
-        found: &mut Vec<Found>,
-    ) -> Vec<(RuleId, Range<usize>)> {
+    /// The same, and what else there is to know.
+    pub(super) fn scan_fully(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) -> Scanned {
         /// Bytes between two settlements: keeps what is decided, but not settled, in the cache.
         const SLICE: usize = 32 * 1024;
         /// The same while escapes are looked through: the sooner that is over, the better.
         const SHORT_SLICE: usize = 2 * 1024;
         if policy.is_idle() {
-            return Vec::new();
+            return Scanned::default();
         }
         let first = found.len();
         let mut pass = Pass::new(self, policy);
@@ -303,7 +307,7 @@ impl Rules {
         pass.finish(self, policy, &view, super::End::Whole, &mut sink);
         let demanded = sink.into_demanded();
         put_in_order(found, first);
-        demanded
+        Scanned { demanded, overran: pass.overran() }
     }
 
     /// How much of a prompt injection a text is.

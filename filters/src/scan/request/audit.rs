@@ -9,8 +9,12 @@ use crate::json;
 /// The texts of a request after redaction, one a line, cut after `cap` bytes. Tool definitions are left out.
 ///
 /// Where not everything fits, what is new in the request (the last user message, and tool results after it) is what is kept: the
-/// rest stood in the events before. Costs what `cap` bytes cost, whatever the size of the body.
+/// rest stood in the events before. Costs what `cap` bytes cost, whatever the size of the body. Of a request that could not be checked,
+/// nothing.
 pub fn texts_for_audit(call: &Call, body: &[u8], screened: &Screened, cap: usize) -> String {
+    if screened.unchecked {
+        return String::new();
+    }
     let Ok(body) = std::str::from_utf8(body) else { return String::new() };
     let mut edits = screened.edits.in_order();
     edits.extend(screened.unseen.in_order());

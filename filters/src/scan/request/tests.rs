@@ -49,6 +49,32 @@ const MASK: fn(&str) -> Action = |_| Action::Mask;
 const BLOCK: fn(&str) -> Action = |_| Action::Block;
 const LOG: fn(&str) -> Action = |_| Action::Log;
 
+/// What follows as much of a value as may be held may be the rest of it: nothing of the request goes on, nor into the audit trail.
+#[test]
+fn a_value_stretched_past_the_bound_cannot_be_checked() {
+    let stretched = |n: usize| format!("alice@{}corp.com", "\u{200b}".repeat(n));
+    let body = |history: &str, last: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"{history}"}},{{"role":"assistant","content":"Hi"}},{{"role":"user","content":"{last}"}}]}}"#
+        )
+    };
+    let failed = Some(Code::GuardrailFailed);
+    for (action, body, code) in [
+        (MASK, body("Hi", &stretched(500)), failed),
+        (MASK, body(&stretched(500), "Hi"), failed),
+        (BLOCK, body("Hi", &stretched(500)), failed),
+        (MASK, body("Hi", &stretched(300)), None),
+        (LOG, body("Hi", &stretched(500)), None),
+    ] {
+        let outcome = bench(action).screen(Api::Chat, &body);
+        assert_eq!(outcome.rejection.as_ref().map(|rejection| rejection.code), code);
+        if let Some(rejection) = outcome.rejection {
+            assert!(rejection.message.starts_with("messages["), "{}", rejection.message);
+            assert_eq!(outcome.audit, "");
+        }
+    }
+}
+
 /// On every surface, in every spelling, and nothing else of the body.
 #[test]
 fn ids_are_hashed_where_policy_says_so() {
