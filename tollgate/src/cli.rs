@@ -180,7 +180,7 @@ pub(crate) struct ScanArgs {
     /// Take rules, profile and overrides from a configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Built-in profile, or a profile file; without it that of the configuration file, else `strict`
+    /// Built-in profile, or a profile file, with its own `decode`; without it that of the configuration file, else `strict`
     #[arg(long)]
     pub(crate) profile: Option<String>,
     /// Rule files besides the built-in ones

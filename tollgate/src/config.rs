@@ -17,6 +17,7 @@ use tollgate_filters::conf::{KeyPath, Problem};
 use tollgate_proxy::config::{Config, raw};
 
 pub(crate) use include::read_terms;
+pub(crate) use node::read_yaml;
 pub(crate) use report::{Located, Report};
 
 /// A loaded configuration.

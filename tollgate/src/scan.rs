@@ -129,7 +129,7 @@ fn prepare(args: &ScanArgs) -> Result<Search, Failure> {
     switches.echo = false; // there is no request that could have said it
     let acts = |action: Action| if action.acts() { Action::Mask } else { action };
     let policy = rules.policy(direction, |rule| acts(applied.treatment(rule, direction).action()), switches);
-    let scored = Scored::of(&applied.switches().injection, direction, args.tool_result);
+    let scored = Scored::of(&applied.switches(), direction, args.tool_result);
     Ok(Search {
         rules: Arc::new(rules),
         policy: Arc::new(policy),
@@ -186,5 +186,5 @@ fn profile(name: Option<&str>, configured: Option<&Profile>) -> Result<Profile, 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))?;
-    serde_saphyr::from_str(&text).map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+    config::read_yaml(&text).map_err(|located| Failure::config(format!("{}:{located}", path.display())))
 }

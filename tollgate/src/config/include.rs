@@ -161,11 +161,9 @@ fn parse<T: serde::de::DeserializeOwned>(
 ) -> Option<T> {
     // That it cannot be read was reported with the shape.
     let text = reader.text(file).ok()?;
-    let options = serde_saphyr::options! { with_snippet: false };
-    match serde_saphyr::from_str_with_options(&text, options) {
+    match node::read_yaml(&text) {
         Ok(value) => Some(value),
-        Err(error) => {
-            let located = node::located(&error);
+        Err(located) => {
             problems.push(Problem::new(at.clone(), format!("{}:{located}", file.display())));
             None
         }

@@ -56,6 +56,13 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
+/// Reads a file of rules, a profile, signals or prices. What is wrong is told by its place, without the lines around it: they may
+/// be a list of customers.
+pub(crate) fn read_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Located> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| located(&error))
+}
+
 /// Reads one document.
 pub(super) fn parse(text: &str) -> Result<Node, Located> {
     let options = serde_saphyr::options! {
@@ -66,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Located> {
 }
 
 /// An error of the YAML reader, without its own words for the place.
-pub(super) fn located(error: &serde_saphyr::Error) -> Located {
+fn located(error: &serde_saphyr::Error) -> Located {
     let error = error.without_snippet();
     let place = error.location().map_or(Place::START, |location| Place {
         line: location.line().max(1),

@@ -1,14 +1,16 @@
 //! How much of a prompt injection a text is.
 
 use serde::Serialize;
-use tollgate_filters::scan::injection::{InjectionPolicy, Score, Scratch};
-use tollgate_filters::scan::{Action, Direction, Rules};
+use tollgate_filters::scan::injection::{Score, Scratch};
+use tollgate_filters::scan::{Action, Direction, Escapes, Rules, Switches};
 
 /// What a text is scored by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scored {
-    pub(super) action: Action,
+    action: Action,
     threshold: u8,
+    /// Escapes that are looked through.
+    decode: Escapes,
 }
 
 /// A score, as `--jsonl` tells it.
@@ -28,18 +30,23 @@ struct Signal<'a> {
 
 impl Scored {
     /// Answers are not scored: what the model says is no order to it.
-    pub(super) fn of(policy: &InjectionPolicy, direction: Direction, tool_result: bool) -> Option<Scored> {
+    pub(super) fn of(switches: &Switches, direction: Direction, tool_result: bool) -> Option<Scored> {
+        let (policy, decode) = (&switches.injection, switches.decode);
         let (action, threshold) = if tool_result {
             (policy.tool_results.action.unwrap_or(policy.action), policy.tool_results.threshold)
         } else {
             (policy.action, policy.threshold)
         };
-        (direction == Direction::Request && action != Action::Off).then_some(Scored { action, threshold })
+        (direction == Direction::Request && action != Action::Off).then_some(Scored {
+            action,
+            threshold,
+            decode,
+        })
     }
 
     /// The score of a text; none where nothing speaks for an injection.
     pub(super) fn score(self, rules: &Rules, text: &str) -> Option<Score> {
-        let score = rules.injection(text, &mut Scratch::default());
+        let score = rules.injection_through(self.decode, text, &mut Scratch::default());
         (score.points > 0).then_some(score)
     }
 

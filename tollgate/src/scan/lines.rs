@@ -66,10 +66,8 @@ pub(super) fn scan(
         if text.is_empty() {
             continue;
         }
-        let asked: Line<'_> = serde_json::from_slice(text).map_err(|error| {
-            // Serde's words name a place, never the text.
-            wrong(&format!("is no JSON object with a `text`: {error}"))
-        })?;
+        let asked = asked(text)
+            .map_err(|column| wrong(&format!("is no JSON object with a `text`, from column {column} on")))?;
         masked.clear();
         found.clear();
         look(search, &asked.text, &mut found, &mut masked);
@@ -88,6 +86,14 @@ pub(super) fn scan(
         serde_json::to_writer(&mut *out, &told).map_err(|error| Failure::io(error.into()))?;
         out.write_all(b"\n").map_err(Failure::io)?;
     }
+}
+
+/// Reads a line, or says by its column where it stops being one: serde's own words may quote the text.
+fn asked(line: &[u8]) -> Result<Line<'_>, usize> {
+    if !line.starts_with(b"{") {
+        return Err(1); // serde would take a list for an object
+    }
+    serde_json::from_slice(line).map_err(|error| error.column())
 }
 
 /// The findings of one text in its order, and the text masked.

@@ -39,6 +39,14 @@ impl Beginning {
         self.full = room < piece.len();
         self.text.push_str(&piece[..room]);
     }
+
+    /// A line of the table where something in it speaks for a prompt injection, and whether that is a finding.
+    fn score(&self, search: &Search) -> Option<(String, bool)> {
+        let scored = search.scored?;
+        let score = scored.score(&search.rules, &self.text)?;
+        let place = format!("0..{}", self.text.len());
+        Some((format!("{place:<24} {KIND:<14} {}", scored.line(&score)), scored.is_finding(&score)))
+    }
 }
 
 /// A line that waits for its turn: begin, end, and what the line says.
@@ -76,9 +84,7 @@ pub(super) fn list(
         let _ = scanner.push(text, &mut masker, &mut ignored); // nothing blocks here
         at += text.len();
         ignored.clear();
-        if search.scored.is_some() {
-            beginning.push(text);
-        }
+        beginning.push(text);
         for found in scanner.take_found() {
             count += 1;
             waiting.push(Reverse((found.span.start, found.span.end, line(&found))));
@@ -94,18 +100,15 @@ pub(super) fn list(
     count += rest.len() as u64;
     waiting.extend(rest.iter().map(|found| Reverse((found.span.start, found.span.end, line(found)))));
     print(&mut waiting, usize::MAX)?;
-    if let Some(scored) = search.scored
-        && let Some(score) = scored.score(&search.rules, &beginning.text)
-    {
-        count += u64::from(scored.is_finding(&score));
-        let place = format!("0..{}", beginning.text.len());
-        let line = format!("{prefix}{place:<24} {:<14} {}", KIND, scored.line(&score));
-        writeln!(out, "{line}").map_err(Failure::io)?;
+    if let Some((line, is_finding)) = beginning.score(search) {
+        count += u64::from(is_finding);
+        writeln!(out, "{prefix}{line}").map_err(Failure::io)?;
     }
     Ok(count)
 }
 
-/// The text with everything replaced that would be masked or blocked.
+/// The text with everything replaced that would be masked or blocked. What is found of a prompt injection cannot be shown in it, and
+/// is told to whom it may concern.
 pub(super) fn mask(
     search: &Search,
     input: Input,
@@ -114,10 +117,13 @@ pub(super) fn mask(
 ) -> Result<u64, Failure> {
     let mut scanner = Scanner::new(&search.rules, &search.policy).recording();
     let mut masker = Masker::new();
+    let name = input.name.clone();
     let mut pieces = Pieces::of(input, search.piece);
     let (mut masked, mut count) = (String::new(), 0);
+    let mut beginning = Beginning::default();
     while let Some((text, read)) = pieces.next().map_err(Failure::io)? {
         progress.add(read);
+        beginning.push(text);
         let _ = scanner.push(text, &mut masker, &mut masked);
         count += scanner.take_found().len() as u64;
         out.write_all(masked.as_bytes()).map_err(Failure::io)?;
@@ -126,5 +132,9 @@ pub(super) fn mask(
     let _ = scanner.finish(&mut masker, End::Whole, &mut masked);
     count += scanner.take_found().len() as u64;
     out.write_all(masked.as_bytes()).map_err(Failure::io)?;
+    if let Some((line, true)) = beginning.score(search) {
+        eprintln!("{name}: {line}");
+        count += 1;
+    }
     Ok(count)
 }
