@@ -112,8 +112,8 @@ pub fn screen(
     let mut locator = call.locator(body);
     let texts = if idle { &[][..] } else { &call.texts };
     for text in texts {
-        if let Err(failed) = screening.text(text, &mut locator) {
-            return failed;
+        if let Err(why) = screening.text(text, &mut locator) {
+            return Screened::unchecked(why);
         }
     }
     let Screening { refusal, contradiction, mut done, .. } = screening;
@@ -123,21 +123,30 @@ pub fn screen(
 
 impl Screened {
     fn failed() -> Screened {
-        Screened::unchecked("The request could not be checked. Send it again; if this stays, report it.")
+        Screened::unchecked(Unchecked::Misread)
     }
 
-    /// A value at `location` may go on behind what was found of it.
-    fn overran(location: &str) -> Screened {
-        Screened::unchecked(format!(
-            "{location} could not be checked: inside of what may be a value stand more characters that print nothing (zero-width \
-             spaces, combining marks) than are looked through. Take them out and send it again."
-        ))
-    }
-
-    fn unchecked(message: impl Into<String>) -> Screened {
+    fn unchecked(why: Unchecked) -> Screened {
+        let message = match why {
+            Unchecked::Misread => {
+                "The request could not be checked. Send it again; if this stays, report it.".to_owned()
+            }
+            Unchecked::Overran(location) => format!(
+                "{location} could not be checked: inside of what may be a value stand more characters that print nothing \
+                 (zero-width spaces, combining marks) than are looked through. Take them out and send it again."
+            ),
+        };
         let rejection = Some(Rejection::new(Code::GuardrailFailed, message));
         Screened { rejection, unchecked: true, ..Screened::default() }
     }
+}
+
+/// Why a text could not be checked.
+enum Unchecked {
+    /// Its spans do not fit the body, or the scanner's the text.
+    Misread,
+    /// A value in it, at this place, may go on behind what was found of it.
+    Overran(String),
 }
 
 struct Screening<'a> {
@@ -155,12 +164,12 @@ struct Screening<'a> {
 }
 
 impl Screening<'_> {
-    /// One text. Where it cannot be checked, what becomes of the request.
-    fn text(&mut self, text: &Text, locator: &mut impl FnMut(usize) -> String) -> Result<(), Screened> {
+    /// One text.
+    fn text(&mut self, text: &Text, locator: &mut impl FnMut(usize) -> String) -> Result<(), Unchecked> {
         let quote = usize::from(text.form != Form::Json);
         let start = text.span.start + quote;
         let inside = text.span.end.checked_sub(quote).and_then(|end| self.body.get(start..end));
-        let literal = inside.ok_or_else(Screened::failed)?; // not the body that the call was read from
+        let literal = inside.ok_or(Unchecked::Misread)?;
         let decoded = if text.escaped { json::decode(literal) } else { Cow::Borrowed(literal) };
         let is_json = text.form == Form::Json || text.form == Form::JsonInside && looks_like_json(&decoded);
         let flat = if is_json { nested::flatten(&decoded) } else { None };
@@ -170,7 +179,7 @@ impl Screening<'_> {
         self.done.scanned += scanned.len();
         let Scanned { demanded, overran } = self.rules.scan_fully(self.policy, scanned, &mut found);
         if overran && acted_on(text) {
-            return Err(Screened::overran(&locator(text.span.start)));
+            return Err(Unchecked::Overran(locator(text.span.start)));
         }
         if !found.is_empty() {
             let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
@@ -192,7 +201,7 @@ impl Screening<'_> {
                 }
             }
             for (found, cuts) in found.iter_mut().zip(&cuts) {
-                let value = scanned.get(found.span.clone()).ok_or_else(Screened::failed)?;
+                let value = scanned.get(found.span.clone()).ok_or(Unchecked::Misread)?;
                 // A bound in a schema: it stays, and is no finding.
                 if text.role != Role::Schema || !cuts.is_empty() {
                     self.finding(text, &mut place, found, value, cuts);
