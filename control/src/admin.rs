@@ -38,6 +38,10 @@ pub(crate) async fn upstreams(State(plane): Shared) -> Response {
     Json(json!({"upstreams": plane.upstreams()})).into_response()
 }
 
+pub(crate) async fn issuers(State(plane): Shared) -> Response {
+    Json(json!({"issuers": plane.issuers()})).into_response()
+}
+
 pub(crate) async fn drain(plane: Shared, peer: Extension<Peer>, target: Path<String>) -> Response {
     set_drained(plane, peer, target, true).await
 }

@@ -11,5 +11,5 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub use plane::{Answer, Check, CheckState, ConfigStatus, DrainError, Failure, Fault, Health, Plane, Target};
+pub use plane::{Answer, Check, ConfigStatus, DrainError, Failure, Fault, Health, Issuer, Plane, Target};
 pub use serve::serve;

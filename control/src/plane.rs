@@ -28,6 +28,8 @@ pub trait Plane: Send + Sync + 'static {
 
     fn upstreams(&self) -> Vec<Target>;
 
+    fn issuers(&self) -> Vec<Issuer>;
+
     /// Takes a target out of service or back; kept across reload and restart.
     fn drain<'a>(&'a self, target: &'a str, drained: bool) -> Answer<'a, Result<(), DrainError>>;
 }
@@ -42,20 +44,12 @@ pub struct Health {
     pub checks: Vec<Check>,
 }
 
-/// One dependency.
+/// One part that readiness depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `database`, `redis`, `upstreams`, …
     pub name: String,
-    pub state: CheckState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckState {
-    Ok,
-    Degraded,
-    Failed,
+    /// `ok`, or what is wrong in a word: the same as the data listener's.
+    pub state: String,
 }
 
 /// The configuration in force, and how the latest attempt to change it went.
@@ -104,6 +98,20 @@ pub struct Target {
     /// By the admin API or by the configuration.
     pub drained: bool,
     pub in_flight: u64,
+}
+
+/// An issuer of tokens, and how fresh its keys are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Issuer {
+    pub issuer: String,
+    /// Keys that can be used; 0 while none were loaded.
+    pub keys: usize,
+    /// Seconds since its keys were last confirmed by their source.
+    pub age_seconds: Option<u64>,
+    /// Whether tokens of this issuer can be checked.
+    pub usable: bool,
+    /// Of the latest fetch, if it failed.
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,6 +92,7 @@ fn router(plane: Arc<dyn Plane>) -> Router {
         .route("/admin/config", get(admin::config))
         .route("/admin/reload", post(admin::reload))
         .route("/admin/upstreams", get(admin::upstreams))
+        .route("/admin/issuers", get(admin::issuers))
         .route("/admin/upstreams/{target}/drain", post(admin::drain))
         .route("/admin/upstreams/{target}/undrain", post(admin::undrain))
         .fallback(async || gate::refuse(&gate::not_found()))

@@ -75,6 +75,16 @@ impl Plane for Pretended {
         }]
     }
 
+    fn issuers(&self) -> Vec<Issuer> {
+        vec![Issuer {
+            issuer: "https://login.example".into(),
+            keys: 2,
+            age_seconds: Some(7),
+            usable: true,
+            error: None,
+        }]
+    }
+
     fn drain<'a>(&'a self, target: &'a str, drained: bool) -> Answer<'a, Result<(), DrainError>> {
         Box::pin(async move {
             match target {
@@ -152,10 +162,11 @@ fn token(token: &str) -> String {
     format!("authorization: Bearer {token}\r\n")
 }
 
-const PROTECTED: [(&str, &str); 5] = [
+const PROTECTED: [(&str, &str); 6] = [
     ("GET", "/admin/config"),
     ("POST", "/admin/reload"),
     ("GET", "/admin/upstreams"),
+    ("GET", "/admin/issuers"),
     ("POST", "/admin/upstreams/x/drain"),
     ("POST", "/admin/upstreams/x/undrain"),
 ];
@@ -169,8 +180,8 @@ async fn open_paths() {
     assert_eq!(running.ask("GET", "/startup", &[]).await.0, 200);
     assert_eq!(running.ask("HEAD", "/ready", &[]).await, (200, String::new()));
     assert_eq!(running.ask("POST", "/ready", &[]).await.0, 405);
-    let failed = Check { name: "database".into(), state: CheckState::Failed };
-    let fine = Check { name: "upstreams".into(), state: CheckState::Ok };
+    let failed = Check { name: "database".into(), state: "failed".into() };
+    let fine = Check { name: "upstreams".into(), state: "ok".into() };
     *plane.health.lock() = Health { started: false, ready: false, checks: vec![failed, fine] };
     for path in ["/ready", "/health/ready"] {
         let (status, body) = running.ask("GET", path, &[]).await;

@@ -270,11 +270,6 @@ impl Pipeline {
         self.core.lanes.scanned
     }
 
-    /// Deltas after which something was held back.
-    pub fn deltas_held(&self) -> u64 {
-        self.core.lanes.deltas_held
-    }
-
     /// Whether content has left: from then on nothing may be retried unseen.
     pub fn has_content(&self) -> bool {
         self.core.outlet.committed()

@@ -185,23 +185,6 @@ impl Future for Reserving {
     }
 }
 
-impl Standing {
-    /// OpenAI's header names and values; nothing where no limit of that sort applies.
-    pub fn headers(&self, mut put: impl FnMut(&'static str, String)) {
-        const NAMES: [[&str; 3]; 2] = [
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        ];
-        for ([limit, remaining, reset], level) in NAMES.into_iter().zip([self.requests, self.tokens]) {
-            if let Some(level) = level {
-                put(limit, level.limit.to_string());
-                put(remaining, level.remaining.to_string());
-                put(reset, reset_text(level.reset));
-            }
-        }
-    }
-}
-
 impl What {
     /// Label in metrics and in the audit trail.
     pub const fn as_str(self) -> &'static str {

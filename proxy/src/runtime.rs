@@ -10,7 +10,7 @@ use tollgate_filters::identity::Caller;
 use tollgate_filters::verdict::{Code, Rejection};
 
 use crate::audit::AuditQueue;
-use crate::auth::{Authenticator, Directory};
+use crate::auth::{Authenticator, Directory, KeyStatus};
 use crate::config::{Config, Listener, Model, Route, Target, WhenFull};
 use crate::guard::Guard;
 use crate::limits::{LimitRules, LimitsBackend};
@@ -93,7 +93,7 @@ impl Live {
 
 impl Live {
     /// The metrics page, with the gauges as they stand now.
-    pub fn metrics_page(&self) -> String {
+    pub fn metrics_page(&self, runtime: &Runtime) -> String {
         let metrics = &self.metrics;
         // Another page must not be written while this one's gauges are taken down and put up again.
         let _turn = metrics.page.lock();
@@ -110,7 +110,21 @@ impl Live {
                 .with_label_values(&labels)
                 .set(i64::try_from(target.in_flight).unwrap_or(i64::MAX));
         }
+        metrics.issuer_usable.reset();
+        metrics.issuer_age.reset();
+        for keys in self.issuer_keys(runtime) {
+            let labels = [&*keys.issuer];
+            metrics.issuer_usable.with_label_values(&labels).set(i64::from(keys.usable));
+            if let Some(age) = keys.age {
+                metrics.issuer_age.with_label_values(&labels).set(age.as_secs_f64());
+            }
+        }
         metrics.text()
+    }
+
+    /// How fresh the keys of each issuer are.
+    pub fn issuer_keys(&self, runtime: &Runtime) -> Vec<KeyStatus> {
+        self.authenticator.key_status(&runtime.directory)
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tollgate_control::{
-    Answer, Check, CheckState, ConfigStatus, DrainError, Failure, Fault, Health, Plane, Target,
+    Answer, Check, ConfigStatus, DrainError, Failure, Fault, Health, Issuer, Plane, Target,
 };
 use tollgate_filters::conf::Problem;
+use tollgate_proxy::auth::KeyStatus;
 use tollgate_proxy::config::Admin;
 use tollgate_proxy::reload::{Mistake, Refused, Reloader, Status};
 use tollgate_proxy::runtime::{Live, Runtime};
@@ -83,10 +84,8 @@ impl Plane for ControlPlane {
 
     fn health(&self) -> Health {
         let readiness = self.live.readiness(&self.runtime.load());
-        let check = |(name, state): &(&str, &str)| Check {
-            name: (*name).to_owned(),
-            state: if *state == "ok" { CheckState::Ok } else { CheckState::Failed },
-        };
+        let check =
+            |(name, state): &(&str, &str)| Check { name: (*name).to_owned(), state: (*state).to_owned() };
         Health {
             started: self.live.lifecycle.is_started(),
             ready: readiness.ready,
@@ -95,7 +94,7 @@ impl Plane for ControlPlane {
     }
 
     fn metrics(&self) -> String {
-        self.live.metrics_page()
+        self.live.metrics_page(&self.runtime.load())
     }
 
     fn config(&self) -> ConfigStatus {
@@ -128,6 +127,17 @@ impl Plane for ControlPlane {
             in_flight: status.in_flight as u64,
         };
         self.live.upstreams.list().into_iter().map(target).collect()
+    }
+
+    fn issuers(&self) -> Vec<Issuer> {
+        let issuer = |status: KeyStatus| Issuer {
+            issuer: status.issuer,
+            keys: status.keys,
+            age_seconds: status.age.map(|age| age.as_secs()),
+            usable: status.usable,
+            error: status.error,
+        };
+        self.live.issuer_keys(&self.runtime.load()).into_iter().map(issuer).collect()
     }
 
     fn drain<'a>(&'a self, target: &'a str, drained: bool) -> Answer<'a, Result<(), DrainError>> {

@@ -67,8 +67,6 @@ pub(super) struct Lanes {
     pub(super) out: String,
     /// Bytes of held text thrown away.
     pub(super) discarded: usize,
-    /// Deltas after which something was held.
-    pub(super) deltas_held: u64,
     /// Bytes of text that were read.
     pub(super) scanned: u64,
 }
@@ -100,7 +98,6 @@ impl Lanes {
             last: 0,
             out: String::new(),
             discarded: 0,
-            deltas_held: 0,
             scanned: 0,
         }
     }
@@ -141,9 +138,6 @@ impl Lanes {
         lane.reader.push(text, &mut self.masker, &mut self.out)?;
         if self.out == text {
             return Ok(Passed::Same);
-        }
-        if lane.reader.held() > 0 {
-            self.deltas_held += 1;
         }
         Ok(Passed::Changed)
     }

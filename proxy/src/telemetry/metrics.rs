@@ -105,6 +105,10 @@ metrics! {
         "Requests whose client left before the answer was whole.";
     auth_failures: IntCounterVec = Kind::Counter, "tollgate_auth_failures_total", ["code"],
         "Requests refused because of their credential.";
+    issuer_usable: IntGaugeVec = Kind::Gauge, "tollgate_issuer_keys_usable", ["issuer"],
+        "Whether tokens of this issuer can be checked: its keys were loaded, and confirmed within `refresh` and `max_stale`.";
+    issuer_age: GaugeVec = Kind::FloatGauge, "tollgate_issuer_keys_age_seconds", ["issuer"],
+        "Since the keys of this issuer were last confirmed by their source.";
     audit_events: IntCounterVec = Kind::Counter, "tollgate_audit_events_total", ["outcome"],
         "Audit events by outcome: committed; refused (queue full, so was the request); dropped (queue full, request served); summarised (refusals past their share of the queue); lost (no event was handed in).";
     audit_queue: IntGaugeVec = Kind::Gauge, "tollgate_audit_queue_events", [],

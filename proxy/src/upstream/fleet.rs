@@ -19,7 +19,6 @@ pub struct Fleet {
     models: HashMap<Name, Arc<ModelEntry>>,
     /// `*`.
     any: Option<Arc<ModelEntry>>,
-    names: Vec<Name>,
     providers: Vec<Arc<ProviderEntry>>,
     pub(super) events: Arc<dyn UpstreamEvents>,
 }
@@ -78,16 +77,6 @@ impl Fleet {
     /// The entry for a model as a client named it; where no alias has the name, the one for `*`.
     pub fn model(&self, name: &str) -> Option<&Arc<ModelEntry>> {
         self.models.get(name).or(self.any.as_ref())
-    }
-
-    /// Names that clients may use, in the order of the configuration; without `*`.
-    pub fn names(&self) -> &[Name] {
-        &self.names
-    }
-
-    /// Whether any name is passed on.
-    pub fn takes_any_model(&self) -> bool {
-        self.any.is_some()
     }
 
     /// The entry for `*`.
@@ -165,13 +154,6 @@ impl TargetEntry {
     pub(super) fn carries(&self, required: &Labels) -> bool {
         labels_allow(required, &[&self.labels, &self.provider.settings.labels])
     }
-
-    /// Its labels and its provider's, in one.
-    pub fn all_labels(&self) -> Labels {
-        let mut all = self.provider.settings.labels.clone();
-        all.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
-        all
-    }
 }
 
 pub(super) fn build(
@@ -205,20 +187,14 @@ pub(super) fn build(
         }));
     }
     let by_id: HashMap<&str, &Arc<ProviderEntry>> = providers.iter().map(|p| (&*p.settings.id, p)).collect();
-    let mut fleet = Fleet {
-        models: HashMap::new(),
-        any: None,
-        names: Vec::new(),
-        providers: Vec::new(),
-        events: Arc::clone(events),
-    };
+    let mut fleet =
+        Fleet { models: HashMap::new(), any: None, providers: Vec::new(), events: Arc::clone(events) };
     for (index, model) in config.models.iter().enumerate() {
         let at = KeyPath::root().key("models").index(index);
         let entry = Arc::new(model_entry(model, &by_id, &at, &mut problems));
         if &*model.name == "*" {
             fleet.any = Some(entry);
         } else {
-            fleet.names.push(Arc::clone(&model.name));
             fleet.models.insert(Arc::clone(&model.name), entry);
         }
     }
@@ -291,7 +267,7 @@ fn breaker_rules(provider: &Provider) -> BreakerRules {
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet")
-            .field("models", &self.names)
+            .field("models", &self.models.len())
             .field("providers", &self.providers.len())
             .finish_non_exhaustive()
     }

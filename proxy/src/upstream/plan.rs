@@ -151,11 +151,6 @@ impl Plan {
         }
     }
 
-    /// Attempts handed out so far.
-    pub fn attempts(&self) -> usize {
-        self.tried.len()
-    }
-
     /// Whether targets were tried, and each failed in this way.
     pub fn all_failed_as(&self, failure: Failure) -> bool {
         !self.tried.is_empty() && self.tried.iter().all(|tried| tried.failure == Some(failure))

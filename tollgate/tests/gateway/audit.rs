@@ -153,7 +153,7 @@ async fn a_full_queue_refuses_or_drops() {
         let held = tokio::spawn(client().post(gateway.url(CHAT)).json(&chat("held", "Hi", false)).send());
         let there = |entries: &[tollgate_fake_upstream::Entry]| entries.iter().any(|e| e.model == "held");
         fake.ledger().until(crate::harness::PATIENCE, there).await.expect("the first holds the only place");
-        let (full, ready) = if refused { ("failed", 503) } else { ("ok", 200) };
+        let (full, ready) = if refused { ("full", 503) } else { ("ok", 200) };
         assert_eq!(readiness(&gateway).await, (ready, json!({"process": "ok", "audit": full})));
         let answer =
             client().post(gateway.url(CHAT)).json(&chat("m", "Hi", false)).send().await.expect("answered");

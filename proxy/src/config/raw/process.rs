@@ -81,7 +81,7 @@ pub struct Admin {
     /// Further `Host` names that are answered, without port. Loopback names and the listener's own address always are.
     #[schemars(example = serde_json::json!(["tollgate-admin.internal"]))]
     pub hosts: Vec<String>,
-    /// Whether the data listener's health answers name the parts they checked (process, audit, limits); the admin listener's always do.
+    /// Whether the data listener's health answers name the parts they checked (process, audit); the admin listener's always do.
     pub show_checks: bool,
 }
 

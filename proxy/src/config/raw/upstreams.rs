@@ -96,7 +96,8 @@ pub struct Provider {
 pub struct Timeouts {
     /// TCP and TLS.
     pub connect: HumanDuration,
-    /// From then to the first real event of a stream, or the whole header of a plain answer.
+    /// From the attempt's beginning, connecting included, to the first real event of a stream or the whole header of a plain answer.
+    /// The time to connect is bounded by `connect` alone; what it takes counts here.
     pub first_byte: HumanDuration,
     /// Longest silence after that.
     pub idle: HumanDuration,

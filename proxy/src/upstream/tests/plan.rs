@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tollgate_filters::verdict::Code;
@@ -229,7 +228,6 @@ fn the_last_rejection_names_what_happened() {
             plan.fail(attempt, failure, now);
         }
         assert!(plan.next(now).is_none());
-        assert_eq!(plan.attempts(), 2);
         plan.rejection(now).code
     };
     let limited = Failure::RateLimited { retry_after: None };
@@ -274,10 +272,6 @@ fn labels_hold_on_every_attempt() {
     let rejection = refused.expect_err("no target can");
     assert_eq!(rejection.code, Code::NoUpstream);
     assert!(rejection.message.contains("region=mars"), "{}", rejection.message);
-    assert_eq!(
-        BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
-        fleet.model("m").expect("m").fallback[2].all_labels()
-    );
 }
 
 type Labels = crate::config::Labels;
@@ -323,7 +317,6 @@ fn stateful_requests_stay_with_one_host_or_are_refused() {
 fn any_model_is_passed_on_by_name() {
     let setup = setup();
     let fleet = setup.fleet(json!([gpu(&[1])]), json!([{"name": "*", "targets": [{"provider": "gpu"}]}]));
-    assert!(fleet.takes_any_model() && fleet.names().is_empty());
     let attempt = plan(&fleet, "whatever", &want()).next(S).expect("a host");
     assert_eq!(attempt.model("whatever"), "whatever");
     assert_eq!(attempt.path(Api::Chat, "whatever"), "/v1/chat/completions");
