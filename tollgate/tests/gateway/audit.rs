@@ -142,6 +142,31 @@ async fn readiness(gateway: &Gateway) -> (u16, Value) {
     (status, body["checks"].clone())
 }
 
+/// What the data listener says of the process, and that the names of the parts can be hidden there.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_on_the_data_listener() {
+    let hidden = crate::harness::HEAD.replace(r#""${ADMIN}"}"#, r#""${ADMIN}", show_checks: false}"#);
+    for (head, shown) in [(crate::harness::HEAD, true), (&*hidden, false)] {
+        let fake = Fake::start(tollgate_fake_upstream::Options::default()).expect("starts");
+        let gateway = Gateway::start(&format!("{head}{ONE_UPSTREAM}"), &[("UPSTREAM", &fake.url())]);
+        let ask = async |url: String| {
+            let answer = reqwest::get(url).await.expect("answered");
+            (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+        };
+        for path in ["/health", "/startup", "/ready"] {
+            assert_eq!(ask(gateway.url(path)).await, (200, json!({"status": "ok"})), "{path}");
+        }
+        let all = json!({"status": "ok", "checks": {"process": "ok", "audit": "ok"}});
+        let told = if shown { all.clone() } else { json!({"status": "ok"}) };
+        assert_eq!(ask(gateway.url("/health/ready")).await, (200, told));
+        assert_eq!(
+            ask(gateway.admin_url("/health/ready")).await,
+            (200, all),
+            "the admin listener always names them"
+        );
+    }
+}
+
 /// A full queue: refused before the upstream is called, or served with the gap counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_or_drops() {

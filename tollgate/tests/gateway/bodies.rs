@@ -204,3 +204,19 @@ fn a_connection_stays_usable_over_refused_requests() {
     }
     assert_eq!(fake.ledger().for_model("m").len(), 6);
 }
+
+/// Without `bounds.max_body`: as many bytes are asked for, and not one more.
+#[test]
+fn by_default_32_mib_are_taken() {
+    let (_fake, gateway) = start("");
+    let reply = |length: usize| {
+        let mut wire = Wire::open(gateway.listen);
+        let lines = format!("content-length: {length}\r\nexpect: 100-continue\r\n");
+        wire.send(&head(CHAT, &lines)).reply().expect("answered")
+    };
+    assert_eq!(reply(32 << 20).status, 100);
+    let refused = reply((32 << 20) + 1);
+    assert_eq!((refused.status, refused.code().as_deref()), (413, Some("BODY_TOO_LARGE")));
+    let message = refused.json()["error"]["message"].as_str().expect("text").to_owned();
+    assert!(message.contains("32"), "{message}");
+}

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tollgate_fake_upstream::{Fake, Options, Script};
 
 use crate::harness::{Events, Gateway, KEY, binary, chat, client, free_port, until};
+use crate::identity::Issuer;
 use crate::ops::said;
 
 fn conf(name: &str) -> PathBuf {
@@ -67,6 +68,35 @@ async fn all_on() {
     assert_eq!(h2c.get(gateway.url("/health")).send().await.expect("answered").status(), 200);
 }
 
+/// Where JWKS_FILE names a file, tokens of the issuer are good, too; the route's headers are then the caller's to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_on_with_tokens() {
+    let (fake, issuer) = (fake(), Issuer::new());
+    let file = issuer.file.path().display().to_string();
+    let environment = [("UPSTREAM", fake.url()), ("JWKS_FILE", file)];
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let gateway = start(&conf("all-on.yaml"), &environment);
+    let call = async |token: &str, headers: &[(&str, &str)]| {
+        let call = reqwest::Client::new().post(gateway.url("/v1/chat/completions")).bearer_auth(token);
+        let call = headers.iter().fold(call, |call, (name, value)| call.header(*name, *value));
+        call.json(&chat("m", "Good day", false)).send().await.expect("answered").status().as_u16()
+    };
+    let token = |claims: Value| {
+        let mut all = serde_json::json!({"iss": "https://issuer.example", "aud": "tollgate", "custom:orgId": null, "custom:appId": null});
+        all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
+        issuer.token(all)
+    };
+    let both = [("x-llm-source", "test"), ("x-llm-request-type", "trial")];
+    assert_eq!(call(&token(serde_json::json!({})), &both).await, 200);
+    assert_eq!(call(&token(serde_json::json!({})), &both[..1]).await, 400);
+    assert_eq!(call(&token(serde_json::json!({"aud": "others"})), &both).await, 401);
+    assert_eq!(call(KEY, &[]).await, 200, "the key's record stands for both");
+    let events = gateway.events(4);
+    let first = &events[0];
+    let who = (&first["org"], &first["app"], &first["user"], &first["source"]);
+    assert_eq!(who, (&"acme".into(), &"chat".into(), &"alice@corp.com".into(), &"test".into()));
+}
+
 /// 80 of 100 sessions go to the base model, give or take (five standard deviations: 20); without GPUs Azure answers, then OpenAI.
 #[tokio::test(flavor = "multi_thread")]
 async fn fleet() {
@@ -103,6 +133,13 @@ async fn fleet() {
 
     gpus.iter_mut().for_each(Fake::kill);
     assert_eq!(provider_of_call(101, &gateway).await, "azure");
+    // Azure's own path, version and credential header (its REST reference, data plane).
+    let entry = azure.ledger().last().expect("asked");
+    let (path, query) = entry.path.split_once('?').expect("a query");
+    assert_eq!(path, "/openai/deployments/gpt-4o-mini/chat/completions");
+    assert!(query.starts_with("api-version=20"), "{query}");
+    assert!(entry.headers.contains(&("api-key".into(), "azure-key".into())), "{:?}", entry.headers);
+    assert!(!entry.headers.iter().any(|(name, _)| name == "authorization"), "{:?}", entry.headers);
     azure.kill();
     assert_eq!(provider_of_call(102, &gateway).await, "openai");
     let entry = openai.ledger().last().expect("asked");
@@ -149,31 +186,66 @@ impl Drop for Demo {
     }
 }
 
+impl Demo {
+    /// Starts it with `environment`; gives what it has printed once it serves.
+    fn start(environment: &[(&str, &str)]) -> (Demo, String) {
+        let (listen, admin) = (free_port().to_string(), free_port().to_string());
+        let child = Command::new(binary())
+            .args(["demo", "--listen", &listen, "--admin", &admin])
+            .env_remove("OPENAI_API_KEY")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut demo = Demo(child.expect("the binary starts"));
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (stdout, written) = (demo.0.stdout.take().expect("piped"), Arc::clone(&lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                written.lock().expect("no panic while held").push(line);
+            }
+        });
+        let all = || lines.lock().expect("no panic while held").join("\n");
+        until(|| all().contains("\"serving\"").then_some(()), "the demo serves");
+        let printed = all();
+        (demo, printed)
+    }
+}
+
+fn has_curl() -> bool {
+    let there = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("no curl: the demo's calls were not run");
+    }
+    there
+}
+
+/// With an account's key the same calls go to the real provider; here to one that knows the key.
+#[test]
+fn demo_in_front_of_an_account() {
+    if !has_curl() {
+        return;
+    }
+    let options = Options { key: Some("account-key".to_owned()), ..Options::default() };
+    let fake = Fake::start(options).expect("the fake upstream starts");
+    fake.script("gpt-4o-mini", Script::says(["It is I."]));
+    let url = format!("{}/v1", fake.url());
+    let (_demo, printed) = Demo::start(&[("OPENAI_API_KEY", "account-key"), ("OPENAI_BASE_URL", &url)]);
+    let calls: Vec<&str> = printed.split("# ").skip(1).collect();
+    let first = paste(calls[0]);
+    assert!(first.contains("It is I."), "{first}\n{printed}");
+    assert!(!printed.contains("account-key"));
+    let entry = fake.ledger().last().expect("asked");
+    assert!(entry.headers.contains(&("authorization".into(), "Bearer account-key".into())));
+}
+
 /// The three calls that the demo prints are run as they stand.
 #[test]
 fn demo() {
-    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("no curl: the demo's calls were not run");
+    if !has_curl() {
         return;
     }
-    let (listen, admin) = (free_port().to_string(), free_port().to_string());
-    let child = Command::new(binary())
-        .args(["demo", "--listen", &listen, "--admin", &admin])
-        .env_remove("OPENAI_API_KEY")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut demo = Demo(child.expect("the binary starts"));
-    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (stdout, written) = (demo.0.stdout.take().expect("piped"), Arc::clone(&lines));
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            written.lock().expect("no panic while held").push(line);
-        }
-    });
-    let all = || lines.lock().expect("no panic while held").join("\n");
-    until(|| all().contains("\"serving\"").then_some(()), "the demo serves");
-    let printed = all();
+    let (_demo, printed) = Demo::start(&[]);
     let calls: Vec<&str> = printed.split("# ").skip(1).collect();
     assert_eq!(calls.len(), 3, "{printed}");
     let answers: Vec<String> = calls.iter().map(|call| paste(call)).collect();

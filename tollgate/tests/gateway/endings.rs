@@ -1,11 +1,9 @@
 //! Answers at their end: whole, empty, or broken where little is missing.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tollgate_fake_upstream::{Fake, Fault, Options, Script, Step};
 
-use crate::harness::{Events, Gateway, HEAD, ONE_UPSTREAM, chat, client, in_front_of_fake};
+use crate::harness::{Events, Gateway, HEAD, ONE_UPSTREAM, PATIENCE, chat, client, in_front_of_fake};
 
 const TWO_UPSTREAMS: &str = r#"
 providers:
@@ -91,9 +89,11 @@ async fn nothing_follows_done() {
 async fn leaving_before_a_plain_answer_is_not_free() {
     let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
     fake.script("m", Script::silent());
-    let impatient = client().post(gateway.url("/v1/chat/completions")).json(&chat("m", "Hi", false));
-    let left = impatient.timeout(Duration::from_millis(500)).send().await;
-    assert!(left.is_err(), "it gave up");
+    let call = client().post(gateway.url("/v1/chat/completions")).json(&chat("m", "Hi", false));
+    let impatient = tokio::spawn(call.send());
+    let asked = fake.ledger().until(PATIENCE, |all| all.iter().any(|entry| entry.model == "m")).await;
+    asked.expect("the upstream works on it");
+    impatient.abort(); // it gives up
     let event = &gateway.events(1)[0];
     assert_eq!(event["status"], "cancelled");
     assert!(event["tokens"]["input"].as_u64() > Some(0), "{event}");

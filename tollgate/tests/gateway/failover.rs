@@ -323,6 +323,62 @@ async fn connecting_takes_no_longer_than_the_whole_request_may() {
     assert_eq!(event["attempts"][0]["error"], "timeout");
 }
 
+/// The next target is asked after `connect`, not after what the system's own patience is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_accepts_nobody_loses_the_call_after_connect() {
+    let (address, _held) = tarpit().await;
+    let b = fake();
+    b.script("m", Script::says(["from b"]));
+    let yaml = format!(
+        "{HEAD}
+providers:
+  - {{id: a, kind: vllm, base_urls: [\"http://{address}\"], health: {{enabled: false}}, timeouts: {{connect: 200ms}}}}
+  - {{id: b, kind: vllm, base_urls: [\"${{B}}\"]}}
+models: [{{name: m, targets: [{{provider: a}}], fallback: [{{provider: b}}]}}]
+"
+    );
+    let gateway = Gateway::start(&yaml, &[("B", &b.url())]);
+    assert_eq!(words(call(&gateway, "m", false).await).await, "from b");
+    assert_eq!(gateway.events(1)[0]["attempts"][0]["error"], "timeout");
+}
+
+/// Silence after the answer has begun: of a stream, told in it; of a plain answer, another target is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_in_mid_answer_ends_after_idle() {
+    let pair = Pair::start(1, ", timeouts: {idle: 300ms, first_byte: 10m}", "");
+    pair.a.script("at-a0", Script::says(["Half. "]).then(Step::Fault(Fault::Hang)));
+    let mut events = Events::of(call(&pair.gateway, "m0", true).await);
+    let (seen, _) = events.rest().await;
+    assert!(seen.iter().any(|event| event.contains("Half. ")), "{seen:?}");
+    assert!(seen.last().is_some_and(|last| last.contains("UPSTREAM_TIMEOUT")), "{seen:?}");
+    assert!(!seen.iter().any(|event| event.contains("[DONE]")));
+
+    pair.a.script("at-a0", Script::steps([Step::Header, Step::Fault(Fault::Hang)]));
+    assert_eq!(words(call(&pair.gateway, "m0", false).await).await, "from b");
+    for event in pair.gateway.events(2) {
+        assert_eq!(event["attempts"][0]["error"], "timeout", "{event}");
+    }
+}
+
+/// A route's own `first_byte` holds for every target, whatever theirs is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_may_be_less_patient_than_its_targets() {
+    let up = fake();
+    up.script("m", Script::silent());
+    let rest = "
+providers: [{id: up, kind: vllm, base_urls: [\"${UP}\"], timeouts: {first_byte: 10m}}]
+models: [{name: m, targets: [{provider: up}]}]
+routes: [{team: quant, model: m, timeouts: {first_byte: 300ms}}]
+";
+    let gateway = Gateway::start(&format!("{HEAD}{rest}"), &[("UP", &up.url())]);
+    let prompt = json!({"prompt": "Hi", "max_tokens": 9});
+    let answer =
+        client().post(gateway.url("/api/quant/predict")).json(&prompt).send().await.expect("answered");
+    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["error"]["code"], "UPSTREAM_TIMEOUT");
+    assert_eq!(up.ledger().for_model("m").len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_content_nothing_is_tried_again() {
     let pair = Pair::start(1, "", "");

@@ -1,5 +1,7 @@
 //! Who calls, what they may use, and what the audit trail says about them.
 
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::Jwk;
@@ -233,27 +235,37 @@ async fn a_wildcard_lists_what_its_hosts_offer() {
 }
 
 /// A key pair, its key set in a file, and tokens signed with it.
-struct Issuer {
+pub(crate) struct Issuer {
     key: EncodingKey,
-    file: tempfile::NamedTempFile,
+    kid: &'static str,
+    pub(crate) file: tempfile::NamedTempFile,
 }
 
 impl Issuer {
-    fn new() -> Issuer {
+    pub(crate) fn new() -> Issuer {
+        Issuer::with_kid("k1")
+    }
+
+    fn with_kid(kid: &'static str) -> Issuer {
         let signing = &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
         let pair = aws_lc_rs::signature::EcdsaKeyPair::generate(signing).expect("a key");
         let key = EncodingKey::from_ec_der(pair.to_pkcs8v1().expect("an encoding").as_ref());
-        let mut jwk =
-            serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::ES256).expect("a public key"))
-                .expect("JSON");
-        jwk["kid"] = "k1".into();
         let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), json!({"keys": [jwk]}).to_string()).expect("written");
-        Issuer { key, file }
+        let issuer = Issuer { key, kid, file };
+        std::fs::write(issuer.file.path(), issuer.key_set()).expect("written");
+        issuer
+    }
+
+    /// Its public key as a key set.
+    fn key_set(&self) -> String {
+        let jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256).expect("a public key");
+        let mut jwk = serde_json::to_value(jwk).expect("JSON");
+        jwk["kid"] = self.kid.into();
+        json!({"keys": [jwk]}).to_string()
     }
 
     #[allow(clippy::needless_pass_by_value)] // literals read better at the calls
-    fn token(&self, changes: Value) -> String {
+    pub(crate) fn token(&self, changes: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let mut claims = json!({
             "iss": "https://login.test", "aud": "gateway", "sub": "u-1", "exp": now + 600, "nbf": now - 10,
@@ -263,7 +275,7 @@ impl Issuer {
         for (name, value) in changes.as_object().expect("an object") {
             claims[name] = value.clone();
         }
-        let header = Header { kid: Some("k1".into()), ..Header::new(Algorithm::ES256) };
+        let header = Header { kid: Some(self.kid.into()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, &claims, &self.key).expect("signed")
     }
 }
@@ -467,4 +479,83 @@ async fn the_clients_address_is_believed_from_trusted_proxies_only() {
         || (gateway.metric("tollgate_requests_in_flight", "") == 0.0).then_some(()),
         "no request in flight",
     );
+}
+
+/// Serves a key set over HTTP, or an error where there is none.
+struct KeyServer {
+    address: std::net::SocketAddr,
+    set: Arc<Mutex<Option<String>>>,
+}
+
+impl KeyServer {
+    fn start(set: String) -> KeyServer {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let set = Arc::new(Mutex::new(Some(set)));
+        let served = Arc::clone(&set);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head); // a GET fits
+                let body = served.lock().expect("no panic while held").clone();
+                let status = if body.is_some() { "200 OK" } else { "500 No" };
+                let body = body.unwrap_or_default();
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        KeyServer { address, set }
+    }
+
+    fn serve(&self, set: Option<String>) {
+        *self.set.lock().expect("no panic while held") = set;
+    }
+}
+
+/// Keys by URL in a running gateway: the first token waits for them, a new key is found by its first token, an issuer that is down
+/// is told by metric and admin answer while its last keys go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_fetched_rotated_and_kept() {
+    let [first, second, third] = ["k1", "k2", "k3"].map(Issuer::with_kid);
+    let keys = KeyServer::start(first.key_set());
+    let fake = Fake::start(Options::default()).expect("starts");
+    let jwt = format!(
+        "auth: {{jwt: [{{issuer: \"https://login.test\", audience: [gateway], jwks_uri: \"http://{}/keys\", min_refresh: 1s}}]}}\n",
+        keys.address
+    );
+    let yaml = format!("{}{jwt}{ONE_UPSTREAM}", crate::ops::head());
+    let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url())]);
+    let status = async |issuer: &Issuer| {
+        ask(&gateway, "m", &[("authorization", &bearer(&issuer.token(json!({}))))]).await.status()
+    };
+    assert_eq!((status(&first).await.as_u16(), status(&second).await.as_u16()), (200, 401));
+    let told = async || gateway.admin(reqwest::Method::GET, "/admin/issuers").await.1["issuers"][0].clone();
+    let now = told().await;
+    assert_eq!(
+        (&now["issuer"], &now["usable"], &now["keys"], &now["error"]),
+        (&json!("https://login.test"), &json!(true), &json!(1), &Value::Null)
+    );
+    assert_eq!(gateway.metric("tollgate_issuer_keys_usable", "https://login.test"), 1.0);
+
+    keys.serve(Some(second.key_set()));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // A key that is not known is asked for, once in `min_refresh`.
+    while status(&second).await != 200 {
+        assert!(std::time::Instant::now() < deadline, "the new key was not found");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(status(&first).await, 401, "the old key is gone, from the cache of tokens too");
+
+    keys.serve(None);
+    while told().await["error"].is_null() {
+        assert!(std::time::Instant::now() < deadline, "the failure was not told: {}", told().await);
+        assert_eq!(status(&third).await, 401);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!((&told().await["usable"], &told().await["keys"]), (&json!(true), &json!(1)));
+    assert!(gateway.metric("tollgate_issuer_keys_age_seconds", "https://login.test") > 0.0);
+    assert_eq!(status(&second).await, 200, "stale keys go on");
 }

@@ -232,6 +232,31 @@ fn requests_that_are_served_all_the_same() {
     }
 }
 
+/// What concerns one connection alone (RFC 9110 section 7.6.1), by its name or because `connection` names it.
+#[test]
+fn hop_by_hop_headers_end_here() {
+    let (fake, gateway) = in_front_of_fake(ONE_UPSTREAM);
+    let lines = [
+        "connection: keep-alive, X-Mine",
+        "x-mine: 1",
+        "keep-alive: timeout=9",
+        "proxy-connection: keep-alive",
+        "proxy-authorization: Basic eA==",
+        "te: trailers",
+        "trailer: x-sum",
+        "x-kept: 2",
+    ];
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let request = [head(CHAT, &format!("{lines}content-length: {}\r\n", GOOD.len())), GOOD.into()].concat();
+    assert_eq!(ask(&gateway, &request).expect("answered").status, 200);
+    let names: Vec<_> = last_call(&fake).headers.into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"x-kept".to_owned()), "{names:?}");
+    let hop =
+        ["connection", "x-mine", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer"];
+    let passed: Vec<_> = names.iter().filter(|name| hop.contains(&name.as_str())).collect();
+    assert!(passed.is_empty(), "{passed:?}");
+}
+
 /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.3): the length is ignored, and nothing that follows on the
 /// connection is taken for a request.
 #[test]

@@ -3,9 +3,9 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -85,54 +85,67 @@ pub(crate) fn said(output: &Output) -> String {
 /// Clients that call one after the other until they are stopped.
 pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<Tally>>,
+    tally: Arc<Mutex<Tally>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// What the clients saw.
 #[derive(Default, Debug)]
 pub(crate) struct Tally {
-    /// Request id and time of each good answer.
-    pub(crate) answered: Vec<(String, Instant)>,
+    /// Request ids of the good answers.
+    pub(crate) answered: Vec<String>,
     pub(crate) failed: Vec<String>,
 }
 
 impl Clients {
     /// `n` clients with a connection each, with a short rest between calls.
     pub(crate) fn start(n: usize, url: &str, model: &str) -> Clients {
-        let stop = Arc::new(AtomicBool::new(false));
-        let tasks =
-            (0..n).map(|_| tokio::spawn(keep_calling(url.to_owned(), model.to_owned(), Arc::clone(&stop))));
-        Clients { tasks: tasks.collect(), stop }
+        let (stop, tally) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let tasks = (0..n).map(|_| {
+            let (stop, tally) = (Arc::clone(&stop), Arc::clone(&tally));
+            tokio::spawn(keep_calling(url.to_owned(), model.to_owned(), stop, tally))
+        });
+        Clients { tasks: tasks.collect(), stop, tally }
+    }
+
+    /// Request ids of the good answers so far.
+    pub(crate) fn answered(&self) -> Vec<String> {
+        self.tally.lock().expect("no panic while held").answered.clone()
     }
 
     /// The last calls end, then there are no more.
     pub(crate) async fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Tally::default();
         for task in self.tasks {
-            let tally = task.await.expect("no panic");
-            all.answered.extend(tally.answered);
-            all.failed.extend(tally.failed);
+            task.await.expect("no panic");
         }
-        all
+        std::mem::take(&mut *self.tally.lock().expect("no panic while held"))
     }
 }
 
-async fn keep_calling(url: String, model: String, stop: Arc<AtomicBool>) -> Tally {
-    let (client, mut tally) = (client(), Tally::default());
+async fn keep_calling(url: String, model: String, stop: Arc<AtomicBool>, tally: Arc<Mutex<Tally>>) {
+    let client = client();
     while !stop.load(Ordering::Relaxed) {
-        match client.post(&url).json(&chat(&model, "Hi", false)).send().await {
-            Ok(answer) if answer.status() == 200 => {
-                let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
-                match answer.bytes().await {
-                    Ok(_) => tally.answered.push((id, Instant::now())),
-                    Err(error) => tally.failed.push(format!("body: {error:?}")),
-                }
+        let outcome = one_call(&client, &url, &model).await;
+        {
+            let mut tally = tally.lock().expect("no panic while held");
+            match outcome {
+                Ok(id) => tally.answered.push(id),
+                Err(why) => tally.failed.push(why),
             }
-            Ok(answer) => tally.failed.push(format!("{}", answer.status())),
-            Err(error) => tally.failed.push(format!("{error:?}")),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    tally
+}
+
+/// The request id of a good answer.
+async fn one_call(client: &reqwest::Client, url: &str, model: &str) -> Result<String, String> {
+    let sent = client.post(url).json(&chat(model, "Hi", false)).send().await;
+    let answer = sent.map_err(|error| format!("{error:?}"))?;
+    if answer.status() != 200 {
+        return Err(answer.status().to_string());
+    }
+    let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
+    answer.bytes().await.map_err(|error| format!("body: {error:?}"))?;
+    Ok(id)
 }

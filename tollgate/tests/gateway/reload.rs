@@ -318,3 +318,31 @@ async fn readiness_goes_by_the_queue_that_runs() {
     let ready = reqwest::get(gateway.url("/ready")).await.expect("answered").status();
     assert_eq!(ready, 200);
 }
+
+/// Reloads asked for at once are done one by one, each from the file as it is by then: every one is a generation of its own, and
+/// the newest file is the one in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_at_once_are_done_in_turn_and_the_newest_wins() {
+    const RELOADS: u64 = 6;
+    let (_fake, gateway) = start(&serving(&["generation-1"], ""));
+    let gateway = std::sync::Arc::new(gateway);
+    let mut asked = Vec::new();
+    for n in 2..=RELOADS + 1 {
+        let next = gateway.config.with_extension("next");
+        std::fs::write(&next, serving(&[&format!("generation-{n}")], "")).expect("written");
+        std::fs::rename(&next, &gateway.config).expect("in its place"); // never half a file
+        let gateway = std::sync::Arc::clone(&gateway);
+        asked.push(tokio::spawn(async move { gateway.admin(Method::POST, "/admin/reload").await }));
+    }
+    let mut generations = Vec::new();
+    for asked in asked {
+        let (status, config) = asked.await.expect("no panic");
+        assert_eq!(status, 200, "{config}");
+        generations.push(config["generation"].as_u64().expect("a number"));
+    }
+    gateway.wait_generation(RELOADS + 1);
+    assert_eq!(gateway.metric("tollgate_config_reloads_total", r#"outcome="applied""#), (RELOADS + 1) as f64);
+    assert!(generations.contains(&(RELOADS + 1)), "{generations:?}");
+    assert_eq!(gateway.status_of(&format!("generation-{}", RELOADS + 1)).await, 200);
+    assert_eq!(gateway.status_of("generation-1").await, 404);
+}

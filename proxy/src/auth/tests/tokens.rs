@@ -331,3 +331,19 @@ async fn a_broken_key_file_is_a_configuration_error_and_changes_nothing() {
     let missing = entry(ISSUER, KeySource::File("/nonexistent/keys.json".into()));
     assert!(world.authenticator.directory_of(&[], &auth_of(vec![missing])).is_err());
 }
+
+/// A token that was verified counts until it ends, and five minutes at most: then its signature is checked again.
+#[tokio::test]
+async fn what_was_verified_counts_for_five_minutes() {
+    let world = World::new();
+    let directory = world.directory(world.entry());
+    for (lives, counts) in [(3600, 300), (120, 120 + 10)] {
+        let token = world.ec.sign(&with(claims(), "exp", NOW + lives));
+        world.check(&directory, "good", &token, Ok(())).await;
+        let entry = world.authenticator.cache.find(blake3::hash(token.as_bytes()).as_bytes()).expect("kept");
+        let until = |after| UNIX_EPOCH + seconds(NOW + after);
+        assert_eq!(entry.until, until(counts), "a life of {lives} s"); // the leeway is 10 s
+        assert!(still_good(&entry, &directory, until(counts - 1)).is_some());
+        assert!(still_good(&entry, &directory, until(counts)).is_none());
+    }
+}
