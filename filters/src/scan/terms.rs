@@ -212,9 +212,10 @@ impl Dictionary {
         if self.filter.may_have(chain) { self.chains.get(&chain).copied() } else { None }
     }
 
-    /// Whether a term may begin with a word of which this much is known.
+    /// Whether a term may begin with a word of which this much is known. What may not is never asked about again with more of
+    /// it: the filter's errors must not hold what has left.
     fn may_begin(&self, word: &Token) -> bool {
-        word.len <= self.longest_word && self.heads.may_have(word.head(word.len.min(4)))
+        word.len <= self.longest_word && (1..=word.len.min(4)).all(|len| self.heads.may_have(word.head(len)))
     }
 }
 

@@ -62,16 +62,15 @@ fn finish(index: u32, reason: &str) -> String {
         .to_string()
 }
 
-/// Numbers depend on which lane says a value first; all else does not.
+/// The numbers in masks and stand-ins depend on which lane says a value first; all else does not. So digits are compared by
+/// where they stand.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
-    let mut digits = false;
     for character in text.chars() {
-        if digits && character.is_ascii_digit() {
-            continue;
+        let character = if character.is_ascii_digit() { '0' } else { character };
+        if character != '0' || !out.ends_with('0') {
+            out.push(character);
         }
-        digits = character == '_';
-        out.push(character);
     }
     out
 }

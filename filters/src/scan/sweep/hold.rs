@@ -1,8 +1,8 @@
 //! What is held back: how far back what is unfinished reaches; and the short way for pieces in which nothing begins.
 
-use super::open::{email_start, units_back};
+use super::Sweep;
+use super::open::{email_start, lowest_lead, units_back};
 use super::run::{back_to, shorten};
-use super::{MAX_RAW_PER_UNIT, Sweep};
 use crate::scan::check::iban;
 use crate::scan::machine::{MAX_IPV6, MAX_LED, in_ipv6, in_lead};
 use crate::scan::number::{MAX_LEAD, lead};
@@ -177,7 +177,7 @@ impl Sweep {
     fn lead_start(&self, at: usize, near: usize, view: &View<'_>) -> usize {
         match view.text.as_bytes()[..near - view.base].last() {
             Some(byte) if !byte.is_ascii() || in_lead(*byte) => {
-                let (floor, lowest) = (self.floor(at), at.saturating_sub(MAX_RAW_PER_UNIT * MAX_LED));
+                let (floor, lowest) = (self.floor(at), lowest_lead(at, self.pos));
                 // In ASCII every byte is a unit.
                 let walked = view.raw(near, at).is_ascii().then_some(at - near);
                 match walked.and_then(|units| MAX_LED.checked_sub(units)) {

@@ -8,7 +8,7 @@ use crate::scan::machine::{
 };
 use crate::scan::number::Judge;
 use crate::scan::rules::{Detector, LeadForm, Opens, RuleId, Rules, Start};
-use crate::scan::trigger::{Bucket, LANES};
+use crate::scan::trigger::{Bucket, LANES, SHOWN};
 use crate::scan::units::{IDEOGRAPH, LETTER, View, is_word};
 use crate::scan::{Policy, email};
 
@@ -108,6 +108,7 @@ impl Sweep {
     fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(read) = bucket.shown() else { return };
         let Some((start, units)) = last_units(view, at, read) else { return };
+        let end = view.next(at).map_or(at, |unit| unit.end);
         for opens in rules.starts.of(&units[..read]).filter(|start| start.bucket == bucket) {
             let prefix = &rules.keys[usize::from(opens.key)].prefix[..read];
             let same = match opens.opens {
@@ -117,16 +118,24 @@ impl Sweep {
             let before = view.prev(start).map(|unit| unit.byte);
             let led = rules.keys[usize::from(opens.key)].lead.is_some();
             if same && policy.looks_for(opens.rule) && (led || begins(opens, before)) {
-                self.open_start(opens, rules, policy, view, start);
+                self.open_start(opens, rules, policy, view, (start, end));
             }
         }
     }
 
-    fn open_start(&mut self, opens: &Start, rules: &Rules, policy: &Policy, view: &View<'_>, start: usize) {
+    /// `read`: end of what its trigger has read.
+    fn open_start(
+        &mut self,
+        opens: &Start,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+        (start, read): (usize, usize),
+    ) {
         let key = opens.key;
         let machine = match opens.opens {
             Opens::Key => match &rules.keys[usize::from(key)].lead {
-                Some(lead) => return self.open_led(lead, opens, rules, policy, view, start),
+                Some(lead) => return self.open_led(lead, opens, rules, policy, view, (start, read)),
                 None => Machine::Key(Key { key, matched: 0, body: 0, led: 0 }),
             },
             Opens::Jwt => Machine::Jwt(Jwt::default()),
@@ -155,10 +164,11 @@ impl Sweep {
         rules: &Rules,
         policy: &Policy,
         view: &View<'_>,
-        mark: usize,
+        (mark, read): (usize, usize),
     ) {
         // What is held for a mark that may come reaches no further back.
-        let floor = self.floor(mark).max(mark.saturating_sub(MAX_RAW_PER_UNIT * MAX_LED));
+        let lowest = lowest_lead(mark, read);
+        let floor = self.floor(mark).max(lowest);
         let (mut start, mut led) = (mark, 0);
         while usize::from(led) < lead.max
             && let Some(unit) = view.prev(start)
@@ -183,6 +193,13 @@ impl Sweep {
         });
         reading || (self.value.0..self.value.1).contains(&at)
     }
+}
+
+/// The first raw offset at which a key may begin whose mark stands at `mark`, and of which was read up to `read`: as many bytes
+/// as its lead and what its trigger reads of the mark may have together, so that stretching either does not add up.
+pub(super) fn lowest_lead(mark: usize, read: usize) -> usize {
+    let led = mark.saturating_sub(MAX_RAW_PER_UNIT * MAX_LED);
+    led.max(read.saturating_sub(MAX_RAW_PER_UNIT * (MAX_LED + SHOWN[0])))
 }
 
 /// Where an address begins whose `@` stands at `at`: a run of local-part characters, or a few ideographs.

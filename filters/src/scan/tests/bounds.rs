@@ -118,3 +118,23 @@ fn values_past_the_limit_are_masked_without_a_number() {
         assert_eq!(stand_in(0), first);
     }
 }
+/// What stands before a mark and the beginning of the mark, both stretched, are held no longer than the key may be.
+#[test]
+fn a_stretched_lead_and_its_mark_are_bounded_together() {
+    let rules = &BUILTIN;
+    let (marked, rule) = rules.infos().find(|(_, rule)| &*rule.id == "marked_at_end").expect("built in");
+    let only = |info: &RuleInfo| if info.id == rule.id { Action::Mask } else { Action::Off };
+    let policy = Arc::new(rules.policy(Direction::Answer, only, Switches::default()));
+    assert!(policy.acts_on(marked));
+    let (units, raw) = rules.max_held(&policy);
+    let nothing = "\u{200b}".repeat(11);
+    let text: String = "192.0.2.1-----BEGIN ROOM".chars().map(|c| format!("{c}{nothing}")).collect();
+    let mut scanner = Scanner::new(rules, &policy);
+    let (mut masker, mut out) = (Masker::new(), String::new());
+    for piece in pieces(&text, 1) {
+        scanner.push(piece, &mut masker, &mut out);
+        assert!(scanner.held() <= raw && scanner.held_units() <= units, "{} of {raw}", scanner.held());
+    }
+    scanner.finish(&mut masker, End::Whole, &mut out);
+    assert_eq!(out, text);
+}
