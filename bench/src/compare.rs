@@ -178,7 +178,7 @@ impl Bench {
             ratios: self.ratios(scenario, of),
             budget,
         };
-        use Scenario::{First, Large, Single, Small, Stream};
+        use Scenario::{First, Large, Paced, Single, Small, Stream};
         vec![
             row(
                 "a: 300 B, CPU of request threads",
@@ -189,6 +189,16 @@ impl Bench {
                 Budget::Ratio(2.0),
             ),
             row("a: 300 B, CPU of the process", "µs", Small, |f| f.cpu_us, false, Budget::Ratio(3.0)),
+            row(
+                "a at 2,500 req/s, CPU of request threads",
+                "µs",
+                Paced,
+                |f| f.request_cpu_us,
+                false,
+                Budget::Ratio(2.0),
+            ),
+            row("a at 2,500 req/s, CPU of the process", "µs", Paced, |f| f.cpu_us, false, Budget::Ratio(3.0)),
+            row("a at 2,500 req/s, answered", "req/s", Paced, |f| f.per_second, true, Budget::None),
             row("a: 300 B, 64 connections", "req/s", Small, |f| f.per_second, true, Budget::None),
             row("a: 300 B, 64 connections, p50", "ms", Small, |f| f.p50_ms, true, Budget::None),
             row("a: 300 B, 64 connections, p99", "ms", Small, |f| f.p99_ms, true, Budget::None),

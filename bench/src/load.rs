@@ -22,6 +22,8 @@ use crate::usage::{Cpu, resident};
 const MOST_REQUESTS: u64 = 10_000_000;
 const MOST_CONNECTIONS: usize = 4_000;
 const LONGEST: Duration = Duration::from_secs(300);
+/// Requests per second.
+const LOWEST_RATE: f64 = 0.1;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -37,6 +39,9 @@ pub(crate) struct Arguments {
     requests: u64,
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Requests per second in all; default: as many as are answered
+    #[arg(long)]
+    rate: Option<f64>,
     #[arg(long)]
     stream: bool,
     /// The fake upstream answers `words:N:Tms` with N words, T milliseconds apart
@@ -58,8 +63,8 @@ pub(crate) struct Plan {
     pub(crate) concurrency: usize,
     pub(crate) requests: u64,
     pub(crate) time: Duration,
-    /// Of a connection, between an answer and the next request.
-    pub(crate) pause: Duration,
+    /// Of a connection, from one request to the next, or until the answer if that takes longer.
+    pub(crate) period: Duration,
     /// Set, no further request is sent.
     pub(crate) stop: Rc<Cell<bool>>,
 }
@@ -155,9 +160,14 @@ impl Plan {
             concurrency,
             requests: MOST_REQUESTS,
             time,
-            pause: Duration::ZERO,
+            period: Duration::ZERO,
             stop: Rc::default(),
         }
+    }
+
+    /// The same at so many requests per second in all, if they are answered that quickly.
+    pub(crate) fn at_rate(self, rate: f64) -> Plan {
+        Plan { period: Duration::from_secs_f64(self.concurrency as f64 / rate), ..self }
     }
 
     pub(crate) async fn run(&self) -> Outcome {
@@ -165,10 +175,12 @@ impl Plan {
         let left = Rc::new(Cell::new(self.requests));
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let local = LocalSet::new();
-        for _ in 0..self.concurrency {
+        for nth in 0..self.concurrency as u32 {
+            // Spread over the first period.
+            let start = began + self.period * nth / self.concurrency as u32;
             let (plan, left, outcome) = (self.clone(), Rc::clone(&left), Rc::clone(&outcome));
             local.spawn_local(async move {
-                if let Err(failure) = plan.one_connection(began + plan.time, &left, &outcome).await {
+                if let Err(failure) = plan.one_connection(start, began + plan.time, &left, &outcome).await {
                     let mut outcome = outcome.borrow_mut();
                     outcome.failed += 1;
                     outcome.failure.get_or_insert(failure.to_string());
@@ -186,12 +198,20 @@ impl Plan {
 
     async fn one_connection(
         &self,
+        start: Instant,
         until: Instant,
         left: &Cell<u64>,
         outcome: &RefCell<Outcome>,
     ) -> Result<(), Failure> {
         let mut sender = self.target.connect().await?;
-        while left.get() > 0 && !self.stop.get() && Instant::now() < until {
+        let mut due = start;
+        loop {
+            if !self.period.is_zero() {
+                tokio::time::sleep_until(due.into()).await;
+            }
+            if left.get() == 0 || self.stop.get() || Instant::now() >= until {
+                return Ok(());
+            }
             left.set(left.get() - 1);
             sender.ready().await?;
             let sent = Instant::now();
@@ -213,11 +233,8 @@ impl Plan {
                 return Err(format!("{status} {}", String::from_utf8_lossy(&refusal)).into());
             }
             outcome.borrow_mut().note(sent, &reading);
-            if !self.pause.is_zero() {
-                tokio::time::sleep(self.pause).await;
-            }
+            due = sent + self.period;
         }
-        Ok(())
     }
 }
 
@@ -260,11 +277,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let target = Target::of_url(&arguments.url, arguments.key)?;
     let body = prompt::body(&arguments.model, arguments.body_size, arguments.stream);
     let time = Duration::from_secs_f64(arguments.seconds).min(LONGEST);
-    let plan = Plan {
+    let mut plan = Plan {
         stream: arguments.stream,
         requests: arguments.requests.min(MOST_REQUESTS),
         ..Plan::new(target, body, arguments.concurrency.clamp(1, MOST_CONNECTIONS), time)
     };
+    if let Some(rate) = arguments.rate {
+        plan = plan.at_rate(rate.max(LOWEST_RATE));
+    }
     let before = arguments.pid.map(Cpu::of);
     let outcome = plan.run().await;
     print!("{}", report::load(&outcome));

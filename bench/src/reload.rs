@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     seconds: f64,
 }
 
-/// Connections that ask one call after the other, each with a pause.
+/// Connections, and the time from one call of a connection to its next.
 const LOADS: [(&str, usize, Duration); 2] =
     [("light", 16, Duration::from_millis(10)), ("full", 64, Duration::ZERO)];
 
@@ -81,9 +81,9 @@ async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure
     let chat = chat_of(&gateway)?;
     println!("{count} terms, {} MiB resident", resident(gateway.pid()) >> 20);
     let (mut generation, mut rows, mut holds) = (1, Vec::new(), true);
-    for (name, connections, pause) in LOADS {
+    for (name, connections, period) in LOADS {
         let body = prompt::body("words:20", 300, false);
-        let plan = Plan { pause, ..Plan::new(chat.clone(), body, connections, LONGEST) };
+        let plan = Plan { period, ..Plan::new(chat.clone(), body, connections, LONGEST) };
         // Warms up, and does not count.
         checked(&Plan { time: Duration::from_secs(1), ..plan.clone() }.run().await)?;
         let mut waits = Waits::default();

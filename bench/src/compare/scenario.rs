@@ -11,11 +11,15 @@ use crate::usage::Cpu;
 const STREAM: &str = "words:100:10ms";
 const WORDS: u64 = 100;
 const STREAMS: usize = 100;
+/// Requests per second of a paced load.
+const RATE: f64 = 2500.0;
 
 /// The loads of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scenario {
     Small,
+    /// The same at a rate that every subject can keep: each wakes and is woken as often.
+    Paced,
     Large,
     Single,
     /// One short stream at a time: what stands between upstream and client when nothing else does.
@@ -24,27 +28,34 @@ pub(super) enum Scenario {
 }
 
 impl Scenario {
-    pub(super) const ALL: [Scenario; 5] =
-        [Scenario::Small, Scenario::Large, Scenario::Single, Scenario::First, Scenario::Stream];
+    pub(super) const ALL: [Scenario; 6] = [
+        Scenario::Small,
+        Scenario::Paced,
+        Scenario::Large,
+        Scenario::Single,
+        Scenario::First,
+        Scenario::Stream,
+    ];
 
     /// A load whose CPU is compared is cut into pieces that alternate between the subjects: a ratio is then of neighbours in time.
     pub(super) fn slices(self) -> u32 {
         match self {
-            Scenario::Small | Scenario::Large => 4,
+            Scenario::Small | Scenario::Paced | Scenario::Large => 4,
             Scenario::Single | Scenario::First | Scenario::Stream => 1,
         }
     }
 
     pub(super) fn plan(self, target: &Target, time: Duration) -> Plan {
         let (model, size, stream, concurrency) = match self {
-            Scenario::Small => ("words:20", 300, false, 64),
+            Scenario::Small | Scenario::Paced => ("words:20", 300, false, 64),
             Scenario::Large => ("words:20", 32 * 1024, false, 64),
             Scenario::Single => ("words:20", 300, false, 1),
             Scenario::First => ("words:2", 300, true, 1),
             Scenario::Stream => (STREAM, 300, true, STREAMS),
         };
         let plan = Plan::new(target.clone(), prompt::body(model, size, stream), concurrency, time);
-        Plan { stream, ..plan }
+        let plan = Plan { stream, ..plan };
+        if self == Scenario::Paced { plan.at_rate(RATE) } else { plan }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) const MAX_BEGUN: usize = 4 * (1 + MAX_SKIPPED_BACK);
 /// Raw bytes before the frontier that candidates may look at: context, borders, and what prints nothing between.
 pub(super) const MARGIN: usize = 512;
 /// Units that its trigger reads behind a number's first digit.
-const UNITS_OF_A_NUMBER: usize = 2;
+const UNITS_OF_A_NUMBER: usize = 3;
 /// Bytes that were sent and are not looked at again, past which they are dropped from a window.
 pub(super) const SLACK: usize = 1024;
 

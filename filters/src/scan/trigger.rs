@@ -40,7 +40,7 @@ pub(super) type Set = [bool; 256];
 pub(super) enum Bucket {
     /// `@`
     Email = 0,
-    /// A digit after none, and two more characters of a number.
+    /// A digit after none, and three more characters of a number.
     Number = 1,
     /// A colon between hex digits or colons.
     Ipv6 = 2,

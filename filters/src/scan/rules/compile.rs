@@ -286,7 +286,7 @@ fn add_detector_triggers(rules: &mut Rules) {
     let colon = trigger::set(|unit| unit == b':');
     let hex = trigger::set(|unit| unit.is_ascii_hexdigit() || unit == b':');
     rules.triggers.add(Bucket::Email, &[trigger::set(|unit| unit == b'@')]);
-    rules.triggers.add(Bucket::Number, &[no_digit, digit, in_number, in_number]);
+    rules.triggers.add(Bucket::Number, &[no_digit, digit, in_number, in_number, in_number]);
     rules.triggers.add(Bucket::Ipv6, &[hex, colon, hex]);
     rules.triggers.add(Bucket::Iban, &[border, letter, letter, check, check]);
 }
