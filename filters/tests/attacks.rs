@@ -86,9 +86,12 @@ fn findings(api: Api, body: &str) -> Option<String> {
     masker.findings().first().map(|finding| format!("found as `{}`", finding.kind))
 }
 
-/// Whether the client can read the value in what leaves, byte by byte and whole: both must say the same.
+/// Whether the client can read the value, its beginning or its end in what leaves, byte by byte and whole: both must say the same.
 fn comes_through(api: Api, stream: &str, value: &str, action: Action) -> bool {
     let policy = Arc::new(RULES.policy(Direction::Answer, |_| action, switches()));
+    let borders: Vec<usize> = value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
+    let most = (borders.len() - 1).min(12);
+    let ends = [&value[..borders[most]], &value[borders[borders.len() - 1 - most]..]];
     let run = |size: usize| {
         let guard = Some(Guard { rules: RULES.clone(), policy: policy.clone() });
         let mut pipeline = Pipeline::new(Options { guard, ..Options::new(api) }, Masker::new());
@@ -98,7 +101,8 @@ fn comes_through(api: Api, stream: &str, value: &str, action: Action) -> bool {
             let _ = pipeline.push(chunk, &mut out);
         }
         let _ = pipeline.finish(&mut out);
-        answers::lanes(&String::from_utf8(out).expect("UTF-8")).iter().any(|lane| lane.contains(value))
+        let lanes = answers::lanes(&String::from_utf8(out).expect("UTF-8"));
+        lanes.iter().any(|lane| ends.iter().any(|end| lane.contains(end)))
     };
     let whole = run(stream.len());
     assert_eq!(run(1), whole, "cuts change nothing");

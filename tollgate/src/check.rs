@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use tollgate_filters::scan::{Rules, max_restored};
+use tollgate_filters::scan::{Action, Direction, Rules, max_restored};
 
 use crate::cli;
 use crate::config::{self, Loaded, Report};
@@ -41,6 +41,8 @@ fn print_holds(loaded: &Loaded) {
         builtin.len(),
         guardrails.max_hold_bytes
     );
+    let strictest = rules.policy(Direction::Answer, |_| Action::Mask, guardrails.profile.switches());
+    println!("guardrails: that is at most {} raw bytes of each text", rules.max_held(&strictest).1);
     if guardrails.pseudonym_key.is_some() {
         let kinds = rules.infos().map(|(_, rule)| &*rule.kind);
         println!(

@@ -85,25 +85,21 @@ pub struct Scratch {
 }
 
 impl Injection {
-    /// Compiles the built-in signals and those of further files; all errors at once. A file's phrases may name the built-in
-    /// lists of words beside its own, which come first.
-    pub(super) fn compile(own: &[InjectionSpec], fold: &Fold) -> Result<Injection, Vec<RuleError>> {
+    /// Compiles the built-in signals and those of further files; appends to `errors` all that is wrong with them. A file's phrases may
+    /// name the built-in lists of words beside its own, which come first.
+    pub(super) fn compile(own: &[InjectionSpec], fold: &Fold, errors: &mut Vec<RuleError>) -> Injection {
         let builtin = InjectionSpec::builtin();
         let mut compiled =
             Injection { signals: Vec::new(), phrases: Vec::new(), anchors: Anchors::new(std::iter::empty()) };
-        let mut errors = Vec::new();
         for spec in std::iter::once(&builtin).chain(own) {
             let mut words = builtin.words.clone();
             words.extend(spec.words.iter().map(|(name, list)| (name.clone(), list.clone())));
             for signal in &spec.signals {
-                compiled.add(&words, signal, fold, &mut errors);
+                compiled.add(&words, signal, fold, errors);
             }
         }
-        if errors.is_empty() {
-            compiled.index();
-            return Ok(compiled);
-        }
-        Err(errors)
+        compiled.index();
+        compiled
     }
 
     fn add(&mut self, words: &WordLists, signal: &SignalSpec, fold: &Fold, errors: &mut Vec<RuleError>) {

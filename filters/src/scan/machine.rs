@@ -189,7 +189,7 @@ impl Machine {
             Machine::Assignment(assignment) => assignment.is_in_value(),
             Machine::Ipv6 { units, .. } => *units >= PAST_IPV6,
             Machine::Iban { taken, .. } => *taken >= PAST_IBAN,
-            Machine::Pattern(_) => false,
+            Machine::Pattern(pattern) => pattern.is_past_trigger(rules),
         }
     }
 }

@@ -9,6 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 pub(super) mod shape;
 
 use super::pseudonym::{Room, StandIns};
+use super::units::prints_nothing;
 use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
 /// What the replaced value was written as.
@@ -214,10 +215,8 @@ fn is_exact(found: &Found, value: &str) -> bool {
 }
 
 pub(super) fn fold(value: &str) -> String {
-    let folded = value
-        .nfkc()
-        .filter(|c| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}'));
-    let mut folded: String = folded.flat_map(char::to_lowercase).collect();
+    let visible = value.nfkc().filter(|c| !prints_nothing(*c));
+    let mut folded: String = visible.flat_map(char::to_lowercase).collect();
     if !folded.contains(['@', '.', ':', '_', '/']) {
         folded.retain(|c| !matches!(c, ' ' | '-' | '(' | ')' | '\u{2010}'..='\u{2013}'));
     }

@@ -56,6 +56,7 @@ pub struct Policy {
     demands: Vec<(RuleId, Demands)>,
     switches: Switches,
     idle: bool,
+    acts: bool,
     pub(super) reach: Reach,
 }
 
@@ -89,7 +90,8 @@ impl Policy {
         reach: Reach,
     ) -> Policy {
         let idle = actions.iter().all(|action| *action == Action::Off);
-        Policy { direction, actions, shadows: Vec::new(), demands: Vec::new(), switches, idle, reach }
+        let acts = actions.iter().any(|action| action.acts());
+        Policy { direction, actions, shadows: Vec::new(), demands: Vec::new(), switches, idle, acts, reach }
     }
 
     pub(super) fn looks_for(&self, rule: RuleId) -> bool {
@@ -119,6 +121,11 @@ impl Policy {
     /// Whether some rule's action is this one.
     pub fn has(&self, action: Action) -> bool {
         self.actions.contains(&action)
+    }
+
+    /// Whether anything is done about some rule but to record it.
+    pub(super) fn acts(&self) -> bool {
+        self.acts
     }
 
     /// Whether every rule is off: nothing needs to be scanned.

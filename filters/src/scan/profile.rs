@@ -13,13 +13,14 @@ use super::{Action, Direction, Escape, Escapes, RuleInfo, Switches, Treatment};
 pub enum Exemption {
     /// 127.0.0.0/8, ::1, unspecified and broadcast addresses.
     LoopbackAddresses,
-    /// RFC 1918, RFC 6598, link-local and unique local addresses.
+    /// RFC 1918, RFC 6598, link-local, unique local and multicast addresses.
     PrivateAddresses,
-    /// RFC 5737 and RFC 3849 addresses.
+    /// RFC 5737, RFC 3849 and RFC 9637 addresses.
     DocumentationAddresses,
     /// Addresses at example.com, .net, .org, and the top-level domains of RFC 2606 and RFC 6762.
     ExampleDomains,
-    /// The user part `git` (as in `git@github.com`) and `noreply` addresses of code hosts.
+    /// At any domain: `git` (as in `git@github.com`), `no-reply`, and whatever begins with `noreply`; and all addresses under
+    /// `users.noreply.github.com`.
     CodeHostAddresses,
 }
 

@@ -16,6 +16,7 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroize;
 
 use super::mask::fold;
+use super::units::prints_nothing;
 pub(super) use restore::{Part, Restorer};
 
 /// Key of an organisation's pseudonyms.
@@ -247,9 +248,7 @@ impl StandIns {
 
 /// A value letter by letter, without what prints nothing: the spelling of a key is the key.
 fn visible(value: &str) -> String {
-    let prints =
-        |c: &char| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
-    value.nfkc().filter(prints).collect()
+    value.nfkc().filter(|c| !prints_nothing(*c)).collect()
 }
 
 /// With brackets, and without: a model may drop them.

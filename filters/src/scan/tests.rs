@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use super::*;
 
 mod bounds;
+mod compile;
 mod cuts;
 mod ends;
 mod escapes;
@@ -26,8 +27,17 @@ fn engine(action: impl Fn(&RuleInfo) -> Action) -> (Arc<Rules>, Arc<Policy>) {
 
 /// What a stream of these pieces becomes, and its findings.
 fn stream<'a>(
+    engine: &(Arc<Rules>, Arc<Policy>),
+    pieces: impl Iterator<Item = &'a str>,
+) -> (String, Vec<Finding>) {
+    ended(engine, pieces, End::Whole)
+}
+
+/// The same of one that ends in this way.
+fn ended<'a>(
     (rules, policy): &(Arc<Rules>, Arc<Policy>),
     pieces: impl Iterator<Item = &'a str>,
+    end: End,
 ) -> (String, Vec<Finding>) {
     let mut masker = Masker::new();
     let mut scanner = Scanner::new(rules, policy);
@@ -38,7 +48,7 @@ fn stream<'a>(
             return (out, masker.findings().to_vec());
         }
     }
-    scanner.finish(&mut masker, End::Whole, &mut out);
+    scanner.finish(&mut masker, end, &mut out);
     (out, masker.findings().to_vec())
 }
 

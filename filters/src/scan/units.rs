@@ -216,7 +216,7 @@ fn compatible(c: char) -> Option<u8> {
 }
 
 /// Default_Ignorable_Code_Point (UCD DerivedCoreProperties.txt) and the combining marks of Latin script.
-const fn prints_nothing(c: char) -> bool {
+pub(super) const fn prints_nothing(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

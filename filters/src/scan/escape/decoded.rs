@@ -50,6 +50,11 @@ impl Decoded {
         raw + at - end
     }
 
+    #[cfg(test)]
+    pub(in crate::scan) fn kept(&self) -> (usize, usize) {
+        (self.text.len(), self.marks.len())
+    }
+
     /// Drops what lies before `at`, if that is worth it.
     pub(in crate::scan) fn forget(&mut self, at: usize, slack: usize) {
         let mut gone = at.saturating_sub(self.base);

@@ -6,9 +6,15 @@ struct Bench {
     fold: Fold,
 }
 
+fn compile(own: &[InjectionSpec], fold: &Fold) -> Result<Injection, Vec<RuleError>> {
+    let mut errors = Vec::new();
+    let injection = Injection::compile(own, fold, &mut errors);
+    if errors.is_empty() { Ok(injection) } else { Err(errors) }
+}
+
 fn builtin() -> Bench {
     let (spec, fold) = (InjectionSpec::builtin(), Fold::new());
-    let injection = Injection::compile(&[], &fold).unwrap_or_else(|errors| {
+    let injection = compile(&[], &fold).unwrap_or_else(|errors| {
         panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     });
     Bench { spec, injection, fold }
@@ -35,7 +41,7 @@ fn own_signals_stand_beside_the_built_in_ones() {
          signals:\n\
          - {id: desk_order, weight: 55, phrases: ['<desk> ~3 <ignore>'], marks: ['[[sudo]]'],\n\
          \x20  examples: {match: ['The helpdesk says: forget it'], no_match: ['The helpdesk is closed']}}");
-    let injection = Injection::compile(&good, &fold).expect("compiles");
+    let injection = compile(&good, &fold).expect("compiles");
     assert_eq!(injection.check(&good, &fold), []);
     let score =
         injection.score(&fold, "The service desk wants you to ignore it. [[sudo]]", &mut Scratch::default());
@@ -45,7 +51,7 @@ fn own_signals_stand_beside_the_built_in_ones() {
         ("signals: [{id: a, weight: 1, phrases: ['<nowhere> helpdesk']}]", "names no list"),
         ("signals: [{id: a, weight: 1, marks: ['[[']}]", "six characters"),
     ] {
-        let errors = Injection::compile(&own(yaml), &fold).expect_err(yaml);
+        let errors = compile(&own(yaml), &fold).expect_err(yaml);
         assert!(errors[0].to_string().contains(says), "{yaml}: {}", errors[0]);
     }
     for (yaml, says) in [
@@ -59,7 +65,7 @@ fn own_signals_stand_beside_the_built_in_ones() {
         ),
     ] {
         let spec = own(yaml);
-        let errors = Injection::compile(&spec, &fold).expect("compiles").check(&spec, &fold);
+        let errors = compile(&spec, &fold).expect("compiles").check(&spec, &fold);
         assert!(errors[0].to_string().contains(says), "{yaml}: {errors:?}");
     }
 }

@@ -19,7 +19,8 @@ const MAX_AUTOMATON: usize = 1 << 20;
 #[derive(Debug)]
 pub(in crate::scan) struct Automaton {
     dfa: dense::DFA<Vec<u32>>,
-    /// Longest match, in units.
+    /// Shortest and longest match, in units.
+    min: usize,
     pub(in crate::scan) max: usize,
     /// The sets of its first units.
     pub(in crate::scan) first: Vec<Set>,
@@ -48,7 +49,7 @@ pub(in crate::scan) fn compile(pattern: &str, ignore_case: bool) -> Result<Autom
         .build(pattern)
         .map_err(|e| format!("the pattern is too large ({e}): use shorter counts, or `starts` and `body`"))?;
     let first = first_sets(&dfa, min.min(trigger::LANES - 1));
-    Ok(Automaton { dfa, max, first })
+    Ok(Automaton { dfa, min, max, first })
 }
 
 /// Which units can stand first, second, …: all transitions that are alive at that depth.
@@ -109,6 +110,12 @@ impl Pattern {
             return Step::Ended;
         }
         Step::More
+    }
+
+    /// Whether an answer that is cut short here keeps what was read: half of the shortest match, if not a whole word.
+    pub(super) fn is_past_trigger(&self, rules: &Rules) -> bool {
+        let half = rules.automata[usize::from(self.automaton)].min / 2;
+        usize::from(self.units) >= half.clamp(4, 16)
     }
 
     /// Whether the text is a match up to its end.

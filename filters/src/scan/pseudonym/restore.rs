@@ -1,6 +1,7 @@
 //! Finds stand-ins in an answer, wherever it is cut and however the model writes them.
 
 use super::{Entry, StandIns};
+use crate::scan::units::prints_nothing;
 
 /// A part of an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,9 +50,10 @@ enum Match<'a> {
 /// How a stand-in is looked up; `None` for what does not count.
 fn fold(c: char) -> Option<char> {
     match c {
-        '\\' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => None,
+        '\\' => None,
         '_' | '\u{2010}'..='\u{2015}' | '\u{2212}' => Some('-'),
         '\u{a0}' | '\u{202f}' => Some(' '),
+        _ if prints_nothing(c) => None,
         _ => Some(c.to_ascii_lowercase()),
     }
 }

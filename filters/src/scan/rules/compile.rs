@@ -23,7 +23,8 @@ const MAX_STARTS: usize = 16_384;
 
 pub(super) fn compile(specs: &[RuleSpec], signals: &[InjectionSpec]) -> Result<Rules, Vec<RuleError>> {
     let fold = Fold::new();
-    let injection = Injection::compile(signals, &fold)?;
+    let mut errors = Vec::new();
+    let injection = Injection::compile(signals, &fold, &mut errors);
     let mut rules = Rules {
         infos: Vec::new(),
         specs: Vec::new(),
@@ -39,7 +40,6 @@ pub(super) fn compile(specs: &[RuleSpec], signals: &[InjectionSpec]) -> Result<R
         dictionaries: Vec::new(),
         term_fold: None,
     };
-    let mut errors = Vec::new();
     let mut ids = HashSet::new();
     for (i, spec) in specs.iter().enumerate() {
         let result = if i >= MAX_RULES {
@@ -69,6 +69,12 @@ fn add(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<(), String> {
     };
     if !name(&spec.id) || !name(&spec.kind) {
         return Err("`id` and `kind` are 1 to 64 of a-z, 0-9, _ and -".into());
+    }
+    let is_key = spec.detector.is_none() && !spec.starts.is_empty();
+    if !is_key && (spec.body.is_some() || spec.lead.is_some()) {
+        return Err(
+            "`body` and `lead` stand beside `starts` alone: remove them, or write the rule as a key".into()
+        );
     }
     let is_list = !spec.terms.is_empty() || spec.terms_file.is_some();
     let max_hold = match (spec.detector, &spec.pattern, spec.starts.is_empty(), is_list) {
@@ -144,6 +150,9 @@ fn add_keys(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, S
     let bodiless = body.min == 0 && (spec.lead.is_none() || body.max.is_none());
     if bodiless || body.max.is_some_and(|max| max < body.min) {
         return Err(sizes());
+    }
+    if body.label && body.min < 2 {
+        return Err("behind a `label` a value has at least two characters: write `min: 2` or more".into());
     }
     let class = class(&body.class)?;
     let lead = || match &spec.lead {

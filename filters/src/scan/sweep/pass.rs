@@ -93,11 +93,15 @@ impl Pass {
         view: &View<'_>,
         sink: &mut impl Sink,
     ) -> bool {
+        let end = view.end;
         let view = View { end: self.raw.pos, ..*view };
         self.raw.look_back(policy, &view);
         if let Some(fork) = &mut self.decoded {
             fork.sweep.look_back(policy, &fork.text.view(view.fold));
             fork.hand_over(&mut self.raw);
+        }
+        if !policy.acts() {
+            self.raw.frontier = end; // nor for what may become an escape
         }
         let (frontier, horizon) = (self.raw.frontier, self.raw.horizon);
         let go_on = self.settle_to(frontier, horizon, rules, policy, view, sink);
@@ -138,6 +142,12 @@ impl Pass {
     ) -> bool {
         let decoded = self.decoded.as_ref().map(|fork| (fork.text.view(raw.fold), &fork.text));
         self.raw.settle_to(frontier, horizon, rules, policy, &Views { raw, decoded }, sink)
+    }
+
+    /// Bytes and marks of the decoded text that are kept.
+    #[cfg(test)]
+    pub(in crate::scan) fn kept(&self) -> (usize, usize) {
+        self.decoded.as_ref().map_or((0, 0), |fork| fork.text.kept())
     }
 
     /// Whether there are two sweeps now.

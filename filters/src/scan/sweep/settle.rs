@@ -25,10 +25,15 @@ impl Decided {
         Decided { rule, start, end, rest: None, decoded: None }
     }
 
-    /// Whether this is a stand-in that came back. Of what goes on nobody knows yet what it is.
-    fn is_stand_in(&self, rules: &Rules, policy: &Policy, views: &Views<'_>) -> bool {
+    /// Whether this is a finding, whatever it overlaps, as the sink learns: not a stand-in that came back. Of what goes on nobody
+    /// knows yet what it is.
+    fn is_one(&self, rules: &Rules, policy: &Policy, views: &Views<'_>, sink: &mut impl Sink) -> bool {
         let text = views.raw.raw(self.start, self.end);
-        self.rest.is_none() && rules.is_stand_in(self.rule, &self.escapes(policy).decode(text))
+        if self.rest.is_none() && rules.is_stand_in(self.rule, &self.escapes(policy).decode(text)) {
+            return false;
+        }
+        sink.demand(self.rule, self.start..self.end);
+        true
     }
 
     /// Escapes that were looked through to find it.
@@ -237,7 +242,7 @@ impl Sweep {
             if !go_on || acts && d.start >= frontier {
                 return true;
             }
-            if acts {
+            if acts && d.is_one(rules, policy, views, sink) {
                 go_on = self.settle_acting(d, rules, policy, views, sink);
             }
             !acts
@@ -249,7 +254,7 @@ impl Sweep {
                 return true;
             }
             blocked |= d.start >= horizon || d.end > frontier;
-            if !blocked {
+            if !blocked && d.is_one(rules, policy, views, sink) {
                 self.settle_observing(d, rules, policy, views, sink);
             }
             blocked
@@ -268,10 +273,6 @@ impl Sweep {
         views: &Views<'_>,
         sink: &mut impl Sink,
     ) -> bool {
-        if d.is_stand_in(rules, policy, views) {
-            return true;
-        }
-        sink.demand(d.rule, d.start..d.end);
         let start = d.start.max(self.acting.end);
         let mut go_on = true;
         if d.end > self.acting.end {
@@ -299,10 +300,6 @@ impl Sweep {
         views: &Views<'_>,
         sink: &mut impl Sink,
     ) {
-        if d.is_stand_in(rules, policy, views) {
-            return;
-        }
-        sink.demand(d.rule, d.start..d.end);
         let overlaps = self.acted.iter().any(|(start, end)| d.start < *end && *start < d.end);
         if d.start < self.observing.end || overlaps {
             return;
@@ -317,4 +314,37 @@ impl Sweep {
 fn found(d: &Decided, span: Range<usize>, rules: &Rules, policy: &Policy) -> Found {
     let identity = span.len();
     Found { decoded: d.escapes(policy), ..rules.found(policy, d.rule, span, identity) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::tests::BUILTIN;
+    use crate::scan::{Action, Direction, Switches};
+
+    /// What is only recorded ends where something else that is found begins, and goes on behind it without being counted again.
+    #[test]
+    fn recorded_findings_are_cut_around_others() {
+        let (email, _) = BUILTIN.infos().next().expect("there are rules");
+        let policy = |action| BUILTIN.policy(Direction::Answer, |_| action, Switches::default());
+        let (log, mask) = (policy(Action::Log), policy(Action::Mask));
+        let found = |policy: &Policy, span: Range<usize>| {
+            let identity = span.len();
+            BUILTIN.found(policy, email, span, identity)
+        };
+        for (masked, expect) in [
+            (&[(3, 5)][..], &[(0, 3, 10), (3, 5, 2), (5, 10, 0)][..]),
+            (&[(3, 10)], &[(0, 3, 10), (3, 10, 7)]),
+            (&[(3, 12)], &[(0, 3, 10), (3, 12, 9)]),
+            (&[(2, 4), (6, 7)], &[(0, 2, 10), (2, 4, 2), (4, 6, 0), (6, 7, 1), (7, 10, 0)]),
+            (&[(10, 12)], &[(0, 10, 10), (10, 12, 2)]),
+        ] {
+            let mut all = vec![found(&log, 0..10)];
+            all.extend(masked.iter().map(|(start, end)| found(&mask, *start..*end)));
+            put_in_order(&mut all, 0);
+            let part = |found: &Found| (found.span.start, found.span.end, found.identity);
+            let parts: Vec<_> = all.iter().map(part).collect();
+            assert_eq!(parts, expect);
+        }
+    }
 }

@@ -147,6 +147,26 @@ fn a_finding_that_is_only_recorded_passes_with_its_escapes() {
     assert_eq!(stream(&engine, pieces(text, 1)), (out, findings));
 }
 
+/// Where nothing acts, nothing is held, whatever it may become.
+#[test]
+fn what_only_logs_holds_no_escape() {
+    for action in [Action::Log, Action::Shadow] {
+        let (rules, policy) = decoding(&[Escape::Html, Escape::Percent], |_| action);
+        assert_eq!(rules.max_held(&policy), (0, 0));
+        for text in
+            ["all 50%", "yes %E2%80", "yes &am", "yes &#000", "to alice%40corp.c", "a%40b.com &commat"]
+        {
+            let mut scanner = Scanner::new(&rules, &policy);
+            let (mut masker, mut out) = (Masker::new(), String::new());
+            for piece in pieces(text, 1) {
+                scanner.push(piece, &mut masker, &mut out);
+                assert_eq!(scanner.held(), 0, "{out} of {text}");
+            }
+            assert_eq!(out, text);
+        }
+    }
+}
+
 /// Escapes of what prints nothing stretch a value like the characters themselves.
 #[test]
 fn a_value_that_escapes_stretch_past_the_bound_overran() {
@@ -261,8 +281,9 @@ proptest! {
     fn every_cut_gives_the_same(text in text(), seed in any::<u64>(), few in any::<bool>(), sizes in prop::collection::vec(1_usize..30, 1..6)) {
         let text = if few { format!("{text}{}", escaped(&text, seed)) } else { escaped(&text, seed) };
         let actions = [Action::Mask, Action::Mask, Action::Log, Action::Shadow, Action::Mask, Action::Off];
-        let action = |rule: &RuleInfo| match seed % 3 {
+        let action = |rule: &RuleInfo| match seed % 4 {
             0 => Action::Mask,
+            1 => Action::Log,
             _ => actions[(rule.id.len() + seed as usize) % actions.len()],
         };
         let engine = decoding(&[Escape::Html, Escape::Percent], action);

@@ -170,35 +170,6 @@ fn hiding_a_value_among_characters_that_print_nothing_does_not_help() {
 }
 
 #[test]
-fn an_answer_that_is_cut_short_keeps_its_candidates() {
-    let (rules, policy) = engine(|_| Action::Mask);
-    for (text, whole, cut) in [
-        ("mail alice@cor", "mail alice@cor", "mail [EMAIL_1]"),
-        ("mail alice", "mail alice", "mail alice"),
-        ("key sk-T3Blbk", "key sk-T3Blbk", "key [SECRET_1]"),
-        ("see postgres://app:s3cr", "see postgres://app:s3cr", "see [SECRET_1]"),
-        ("call 212-555-01", "call 212-555-01", "call [PHONE_1]"),
-        ("call +1 212", "call +1 212", "call [PHONE_1]"),
-        ("card 4111 1111 11", "card 4111 1111 11", "card [CREDIT_CARD_1]"),
-        ("from 203.0.11", "from 203.0.11", "from [IP_ADDRESS_1]"),
-        ("from 2001:db8:85a3", "from 2001:db8:85a3", "from [IP_ADDRESS_1]"),
-        ("pay DE89 3704 00", "pay DE89 3704 00", "pay [IBAN_1]"),
-        ("in 2024", "in 2024", "in 2024"),
-        ("at 12:30", "at 12:30", "at 12:30"),
-        ("pay de 20", "pay de 20", "pay de 20"),
-    ] {
-        for (end, expect) in [(End::Whole, whole), (End::CutShort, cut)] {
-            let mut masker = Masker::new();
-            let mut scanner = Scanner::new(&rules, &policy);
-            let mut out = String::new();
-            scanner.push(text, &mut masker, &mut out);
-            scanner.finish(&mut masker, end, &mut out);
-            assert_eq!(out, expect, "{end:?}");
-        }
-    }
-}
-
-#[test]
 fn a_broken_stream_discards_what_was_held() {
     let (rules, policy) = engine(|_| Action::Mask);
     let mut masker = Masker::new();

@@ -170,6 +170,47 @@ fn look_alikes_come_back_however_they_are_grouped() {
 }
 
 /// What nothing may change keeps its stand-ins, and they are no findings.
+/// Every character that prints nothing to the rules is none of a value, however that is told from others.
+#[test]
+fn what_prints_nothing_makes_no_other_value() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    let (mail, key) = ("alice@corp.com", "sk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo");
+    for nothing in [
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{180b}',
+        '\u{200b}',
+        '\u{202e}',
+        '\u{206f}',
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{e0041}',
+    ] {
+        let hidden = |text: &str| format!("{}{nothing}{}", &text[..8], &text[8..]);
+        for (action, shape) in [
+            (Action::Mask, Shape::Text),
+            (Action::Pseudonymise, Shape::Text),
+            (Action::Mask, Shape::JsonString),
+        ] {
+            let request = rules.policy(Direction::Request, |_| action, Switches::default());
+            let mut masker = Masker::new().with_pseudonyms(PseudonymKey::derive(b"secret", "acme"));
+            for value in [mail, key] {
+                let text = format!("{value} {}", hidden(value));
+                let mut found = Vec::new();
+                rules.scan(&request, &text, &mut found);
+                let shown: Vec<String> =
+                    found.iter().map(|f| masker.stand_in(f, &text[f.span.clone()], shape)).collect();
+                assert!(shown.len() == 2 && shown[0] == shown[1], "{nothing:?}: {shown:?}");
+                masker.note("", &found[0], value);
+                assert!(masker.carries(&found[1], &text[found[1].span.clone()]), "{nothing:?}");
+            }
+        }
+        let (mut masker, sent) = asked(&rules, mail);
+        assert_eq!(answered(&rules, &policy, &mut masker, &hidden(&sent), 3), mail, "{nothing:?}");
+    }
+}
+
 #[test]
 fn stand_ins_can_be_kept() {
     let (rules, policy) = engine(|_| Action::Block);

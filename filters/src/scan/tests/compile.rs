@@ -1,0 +1,56 @@
+//! What is refused of a rule, and with which words.
+
+use super::*;
+use crate::scan::injection::InjectionSpec;
+
+#[test]
+fn what_is_wrong_with_a_rule_is_said() {
+    for (rule, says) in [
+        ("{id: A b, kind: k, pattern: abc}", "`id` and `kind` are"),
+        ("{id: a, kind: k}", "give one of"),
+        ("{id: a, kind: k, pattern: abc, terms: [Acme]}", "give one of"),
+        ("{id: a, kind: k, starts: [abc_]}", "needs a `body`"),
+        ("{id: a, kind: k, starts: [ab], body: {class: a-z, min: 4}}", "3 to 24"),
+        ("{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 0}}", "at least 1"),
+        ("{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4, max: 3}}", "at most `max`"),
+        ("{id: a, kind: k, starts: [abc_], body: {class: z-a, min: 4}}", "`class: z-a`"),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 1, label: true}}",
+            "at least two characters",
+        ),
+        ("{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 1, max: 9, label: true}}", "at least two"),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4, label: true}, lead: {class: a-z, min: 1, max: 4}}",
+            "stands beside `label`",
+        ),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4}, lead: {class: '!', min: 1, max: 4}}",
+            "of a lead",
+        ),
+        ("{id: a, kind: k, pattern: abc, body: {class: a-z, min: 4}}", "`body` and `lead`"),
+        ("{id: a, kind: k, terms: [Acme], lead: {class: a-z, min: 1, max: 4}}", "`body` and `lead`"),
+        ("{id: a, kind: k, detector: jwt, starts: [eyJ], body: {class: a-z, min: 4}}", "`body` and `lead`"),
+        ("{id: a, kind: k, detector: jwt}", "needs `starts`"),
+        ("{id: a, kind: k, pattern: 'a+'}", "no longest match"),
+        ("{id: a, kind: k, pattern: 'a?'}", "matches nothing"),
+        ("{id: a, kind: k, pattern: '('}", "does not parse"),
+    ] {
+        let specs = Rules::parse(&format!("- {rule}")).expect(rule);
+        let errors = Rules::compile(&specs).expect_err(rule);
+        assert_eq!(errors.len(), 1, "{rule}: {errors:?}");
+        assert!(errors[0].to_string().contains(says), "{rule}: {}", errors[0]);
+    }
+}
+
+/// Of rules and signals together.
+#[test]
+fn all_errors_come_at_once() {
+    let specs = "[{id: a, kind: k}, {id: b, kind: k, pattern: abc}, {id: b, kind: k, pattern: abc}, {id: c, kind: k, pattern: '('}]";
+    let specs = Rules::parse(specs).expect("parses");
+    let signals =
+        "signals: [{id: s, weight: 1, phrases: ['<nowhere> helpdesk']}, {id: t, weight: 1, marks: ['[[']}]";
+    let signals = InjectionSpec::parse(signals).expect("parses");
+    let errors = Rules::compile_with(&specs, &[signals]).expect_err("is wrong");
+    let of: Vec<&str> = errors.iter().map(|error| &*error.rule).collect();
+    assert_eq!(of, ["s", "t", "a", "b", "c"], "{errors:?}");
+}
