@@ -67,23 +67,22 @@ async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure
             }
         }
     }
-    print_table(&subjects, &costs);
-    Ok(())
+    let rows = rows(&subjects, &costs);
+    stage.write("flat", json!({"rounds": arguments.rounds, "seconds": arguments.seconds, "rows": rows}))
 }
 
-fn print_table(subjects: &[Subject], costs: &[Vec<f64>]) {
+/// Printed, and as they are written.
+fn rows(subjects: &[Subject], costs: &[Vec<f64>]) -> Vec<Value> {
     println!("{:<22}{:>16}{:>12}{:>16}", "", "µs per request", "x small", "resident, MiB");
-    for (subject, cost) in subjects.iter().zip(costs) {
+    let row = |(subject, cost): (&Subject, &Vec<f64>)| {
         // Round by round: what else the machine did hit both.
         let ratios = cost.iter().zip(&costs[0]).map(|(cost, small)| cost / small).collect();
-        println!(
-            "{:<22}{:>16.1}{:>12.2}{:>16.1}",
-            subject.name,
-            median(cost.clone()),
-            median(ratios),
-            resident(subject.pid()) as f64 / 1_048_576.0
-        );
-    }
+        let (micros, ratio) = (median(cost.clone()), median(ratios));
+        let mib = resident(subject.pid()) as f64 / 1_048_576.0;
+        println!("{:<22}{micros:>16.1}{ratio:>12.2}{mib:>16.1}", subject.name);
+        json!({"name": subject.name, "micros_per_request": micros, "times_small": ratio, "resident_mib": mib})
+    };
+    subjects.iter().zip(costs).map(row).collect()
 }
 
 /// CPU of the request threads, µs per request.

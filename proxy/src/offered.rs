@@ -1,7 +1,7 @@
 //! Which models the hosts behind a wildcard offer, so that `GET /v1/models` can list them. Asked in the background, never for a
 //! request.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +38,11 @@ struct Asked {
     key: Option<Secret>,
 }
 
-/// What each host said last, by its URL.
-type Known = HashMap<String, Vec<String>>;
+/// A host's URL, and a digest of the key it is asked with: what it offers may depend on who asks.
+type Account = (String, [u8; 32]);
+
+/// What each host said last.
+type Known = HashMap<Account, Vec<String>>;
 
 impl Offered {
     /// In order, each once.
@@ -67,16 +70,16 @@ impl Offered {
     /// Asks every host once. A host that does not answer keeps what it said last: it comes back, or a reload removes it.
     async fn round(&self, fleet: &Fleet, known: &mut Known) -> bool {
         let asked: Vec<Asked> = behind_wildcard(fleet);
-        let urls: Vec<String> = asked.iter().map(Asked::url).collect();
-        known.retain(|url, _| urls.contains(url));
+        let accounts: HashSet<Account> = asked.iter().map(Asked::account).collect();
+        known.retain(|account, _| accounts.contains(account));
         let mut answers = futures::stream::iter(asked.into_iter().map(Asked::ask)).buffer_unordered(TOGETHER);
         let mut all_answered = true;
-        while let Some((url, answer)) = answers.next().await {
+        while let Some((account, answer)) = answers.next().await {
             match answer {
-                Ok(names) => drop(known.insert(url, names)),
+                Ok(names) => drop(known.insert(account, names)),
                 Err(why) => {
                     all_answered = false;
-                    tracing::debug!(url, why, "the host does not say which models it offers");
+                    tracing::debug!(url = account.0, why, "the host does not say which models it offers");
                 }
             }
         }
@@ -99,12 +102,17 @@ fn behind_wildcard(fleet: &Fleet) -> Vec<Asked> {
             asked.push(Asked { provider, endpoint, key: target.api_key.clone() });
         }
     }
-    asked.sort_by_key(Asked::url);
-    asked.dedup_by_key(|asked| asked.url());
+    asked.sort_by_cached_key(Asked::account);
+    asked.dedup_by_key(|asked| asked.account());
     asked
 }
 
 impl Asked {
+    fn account(&self) -> Account {
+        let key = self.key.as_ref().map_or("", Secret::expose);
+        (self.url(), *blake3::hash(key.as_bytes()).as_bytes())
+    }
+
     fn url(&self) -> String {
         let url = &self.endpoint.url;
         let scheme = if url.tls { "https" } else { "http" };
@@ -113,10 +121,10 @@ impl Asked {
         format!("{scheme}://{}{}/v1/models{query}", self.endpoint.authority, url.prefix)
     }
 
-    async fn ask(self) -> (String, Result<Vec<String>, String>) {
-        let url = self.url();
-        let answer = tokio::time::timeout(TIMEOUT, self.fetch(&url)).await;
-        (url, answer.unwrap_or_else(|_| Err("timeout".to_owned())))
+    async fn ask(self) -> (Account, Result<Vec<String>, String>) {
+        let account = self.account();
+        let answer = tokio::time::timeout(TIMEOUT, self.fetch(&account.0)).await;
+        (account, answer.unwrap_or_else(|_| Err("timeout".to_owned())))
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<String>, String> {

@@ -8,6 +8,7 @@ mod input;
 mod lines;
 mod plain;
 mod progress;
+mod whom;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -102,6 +103,7 @@ fn prepare(args: &ScanArgs) -> Result<Search, Failure> {
     let configured = match &args.config {
         Some(path) => {
             let loaded = config::load(path).map_err(|report| Failure::config(report.to_string()))?;
+            whom::check(args, &loaded.config)?;
             Some(loaded.config.guardrails)
         }
         None => None,

@@ -194,7 +194,8 @@ fn scan_applies_the_overrides_that_hold_for_somebody() {
     let dir = tempfile::TempDir::new().expect("a folder");
     let config = dir.path().join("tollgate.yaml");
     let yaml = format!(
-        "{GATE}organizations: [{{id: acme, applications: [{{id: desk}}, {{id: lab}}]}}]\n\
+        "{GATE}organizations: [{{id: acme, applications: [{{id: desk}}, {{id: lab}}]}}, {{id: other, applications: [{{id: x}}]}}]\n\
+         routes: [{{team: t, model: m}}]\n\
          guardrails:\n  profile: strict\n  overrides:\n\
          \x20 - {{only: {{organization: acme, application: desk}}, kind: email, action: 'off'}}\n\
          \x20 - {{only: {{organization: acme}}, kind: email, action: log}}\n\
@@ -226,6 +227,18 @@ fn scan_applies_the_overrides_that_hold_for_somebody() {
         |whom: &[&str]| said(&tollgate(&[&["scan", "-c", &config], whom].concat(), &[], attack).stdout);
     assert!(told(&["--org", "acme"]).contains("block") && told(&[]).contains("log"), "{}", told(&[]));
     assert_eq!(tollgate(&["scan", "--org", "acme"], &[], text).status.code(), Some(64), "needs a file");
+    // A name that nobody has is not nobody's.
+    for (whom, words) in [
+        (&["--org", "acmee"][..], "no such organization; it has: acme, other"),
+        (&["--org", "other", "--app", "desk"], "no such application; it has: x"),
+        (&["--key", "k"], "no such API key; it has: none"),
+        (&["--team", "u"], "no such team; it has: t"),
+        (&["--model", "n"], "no such model; it has: m"),
+    ] {
+        let output = tollgate(&[&["scan", "-c", &config], whom].concat(), &[], text);
+        assert_eq!(output.status.code(), Some(64), "{whom:?}");
+        assert!(said(&output.stderr).contains(words), "{whom:?}: {}", said(&output.stderr));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import httpx
 import openai
@@ -129,8 +130,12 @@ def test_responses_streamed():
 
 
 def test_models():
-    # quickstart.yaml passes any name on, so which names there are is the upstream's business.
-    assert all(model.object == "model" for model in client(FAKE).models.list())
+    # quickstart.yaml passes any name on, so which names there are is the upstream's business; a gateway asks it in the background.
+    deadline = time.monotonic() + 30
+    while not (models := list(client(FAKE).models.list())):
+        assert time.monotonic() < deadline, "the upstream's models are not listed"
+        time.sleep(0.1)
+    assert all(model.object == "model" for model in models)
 
 
 def test_choices_interleave(fake):
@@ -216,14 +221,14 @@ def test_secrets_in_a_request_are_refused():
 def test_malformed_requests():
     for body, code in [
         (b'{"model": "m", "messages": [', "INVALID_JSON"),
-        (b'{"model": "m", "model": "n", "messages": []}', None),
+        (b'{"model": "m", "model": "n", "messages": []}', "INVALID_JSON"),
         (b'{"model": 7, "messages": []}', "INVALID_REQUEST"),
     ]:
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         answer = httpx.post(f"{FAKE}/v1/chat/completions", content=body, headers=headers)
         error = answer.json()["error"]
         assert answer.status_code == 400 and isinstance(error["message"], str)
-        assert error["code"] == code or code is None
+        assert error["code"] == code
         assert answer.headers["x-should-retry"] == "false"
 
 

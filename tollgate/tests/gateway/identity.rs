@@ -207,9 +207,16 @@ async fn a_wildcard_lists_what_its_hosts_offer() {
         ..Options::default()
     };
     let fake = Fake::start(options).expect("starts");
-    let yaml = format!("{}{ONE_UPSTREAM}", crate::harness::HEAD)
-        .replace("base_urls", "api_key: \"${HOST_KEY}\", base_urls");
-    let gateway = Gateway::start(&yaml, &[("UPSTREAM", &fake.url()), ("HOST_KEY", "secret-of-the-host")]);
+    // Two providers at one URL: what is offered depends on who asks, and the first has no right to ask.
+    let rest = r#"
+providers:
+  - {id: a, kind: vllm, base_urls: ["${UPSTREAM}"], api_key: "${OTHER_KEY}"}
+  - {id: b, kind: vllm, base_urls: ["${UPSTREAM}"], api_key: "${HOST_KEY}"}
+models: [{name: "*", targets: [{provider: a}, {provider: b}]}]
+"#;
+    let yaml = format!("{}{rest}", crate::harness::HEAD);
+    let keys = [("HOST_KEY", "secret-of-the-host"), ("OTHER_KEY", "of-another-account")];
+    let gateway = Gateway::start(&yaml, &[&keys[..], &[("UPSTREAM", &*fake.url())]].concat());
     let wanted = ["b", "org/a"];
     let list = || {
         let (url, client) = (gateway.url("/v1/models"), crate::harness::client());
