@@ -82,7 +82,7 @@ async fn every_failure_before_content_leads_to_the_next_target() {
     let cut = |fault| Script::raw(200, "application/json", "{\"a\": 1}".repeat(900)).cut(100, fault);
     let (both, plain, stream) = ([false, true].as_slice(), [false].as_slice(), [true].as_slice());
     let cases = [
-        (Script::rate_limited(7), both, "rate_limited"),
+        (Script::rate_limited(60), both, "rate_limited"),
         (error(503), both, "status"),
         (error(529), both, "status"),
         (error(500), both, "status"),
