@@ -32,9 +32,13 @@ mutants: ## Small changes to the scanner and the limits that no test notices; ta
 	@scripts/install-deps build
 	scripts/mutants $(if $(SHARD),--shard $(SHARD))
 
+chaos: ## The fault tests, twenty rounds of each under more load; results in docs/chaos.md; ROUNDS=n for more or fewer
+	@scripts/install-deps build
+	scripts/chaos $(ROUNDS)
+
 bench: ## The gateway against a bare Pingora pass-through; results in bench/results
 	@scripts/install-deps build
 	cargo build --release --package tollgate --package tollgate-bench
 	cargo run --release --quiet --package tollgate-bench -- compare
 
-.PHONY: help demo test lint counts mutants bench
+.PHONY: help demo test lint counts mutants chaos bench

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate_fake_upstream::{Entry, Fake, Fault, Options, Outcome, Script, Step};
 
-use crate::harness::{Events, Gateway, HEAD, KEY, PATIENCE, chat, client};
+use crate::harness::{Events, Gateway, HEAD, KEY, PATIENCE, chat, client, hit, load};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -453,10 +453,11 @@ async fn a_host_killed_under_plain_calls_fails_none_of_them() {
     let (mut a, b) = (fake(), fake());
     let gateway = hosts(&a, &b);
     let client = client();
+    let each = 25 * load();
     let callers = (0..8).map(|_| {
         let (client, url) = (client.clone(), gateway.url(CHAT));
         tokio::spawn(async move {
-            for _ in 0..25 {
+            for _ in 0..each {
                 let sent = client.post(&url).json(&chat("words:4:5ms", "Hi", false)).send().await;
                 let _ = words(sent.expect("answered")).await;
             }
@@ -471,13 +472,21 @@ async fn a_host_killed_under_plain_calls_fails_none_of_them() {
     }
     assert!(a.ledger().totals().killed >= 1, "the kill hit nothing");
     assert!(gateway.metric("tollgate_failovers_total", "") >= 1.0);
-    let events = gateway.events(200);
-    assert_eq!(events.len(), 200);
+    let calls = 8 * each;
+    let events = gateway.events(calls);
+    assert_eq!(events.len(), calls);
     assert!(events.iter().all(|event| event["status"] == "success"));
     // What was handed over at the moment of the kill may not have arrived, and was asked for again.
     let served = a.ledger().totals().served + b.ledger().totals().served;
     let attempts: usize = events.iter().filter_map(|event| event["attempts"].as_array()).map(Vec::len).sum();
-    assert!((200..=attempts as u64).contains(&served), "{served} served in {attempts} attempts");
+    assert!((calls as u64..=attempts as u64).contains(&served), "{served} served in {attempts} attempts");
+    let killed = a.ledger().totals().killed;
+    hit(&[
+        ("calls", calls as u64),
+        ("in_flight_at_the_kill", killed),
+        ("second_attempts", (attempts - calls) as u64),
+        ("failed", 0),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -488,7 +497,8 @@ async fn a_host_killed_under_streams_ends_each_of_its_streams_in_an_error() {
         fake.script("m", Script::gated(["One. ", "Two. "]));
     }
     let mut streams = Vec::new();
-    for _ in 0..20 {
+    let count = 20 * load();
+    for _ in 0..count {
         let mut events = Events::of(call(&gateway, "m", true).await);
         assert_eq!(events.text().await.as_deref(), Some("One. "));
         streams.push(events);
@@ -507,8 +517,9 @@ async fn a_host_killed_under_streams_ends_each_of_its_streams_in_an_error() {
     }
     assert!(broken >= 1);
     assert_eq!(a.ledger().totals().killed, broken);
-    let errors = gateway.events(20).iter().filter(|event| event["status"] == "error").count() as u64;
+    let errors = gateway.events(count).iter().filter(|event| event["status"] == "error").count() as u64;
     assert_eq!(errors, broken);
+    hit(&[("streams", count as u64), ("broken_and_told_so", broken), ("broken_with_a_clean_end", 0)]);
 }
 
 /// The client's list, the audit trail and the upstreams' ledgers tell the same.

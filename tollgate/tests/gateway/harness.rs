@@ -16,6 +16,18 @@ use tollgate_fake_upstream::{Fake, Options};
 /// Nothing in these tests takes this long; it bounds how long a failure takes to show.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many times the usual load fault tests put on: `scripts/chaos` asks for more.
+pub(crate) fn load() -> usize {
+    let asked = std::env::var("TOLLGATE_TEST_LOAD").ok().and_then(|times| times.parse().ok());
+    asked.unwrap_or(1).clamp(1, 100)
+}
+
+/// Says what a fault hit: `scripts/chaos` adds these lines up, or takes the most of what ends in `_max`.
+pub(crate) fn hit(counts: &[(&str, u64)]) {
+    let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    eprintln!("hit: {}", counts.join(" "));
+}
+
 pub(crate) const KEY: &str = "tg_dev_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Everything above `providers` in a test's configuration; `${…}` come from the harness.

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tollgate_fake_upstream::{Fake, Options, Script};
 
 use crate::harness::{
-    Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, binary, chat, client, free_port, in_front_of_fake,
-    until,
+    Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, binary, chat, client, free_port, hit,
+    in_front_of_fake, until,
 };
 use crate::ops::{Clients, said};
 use crate::wire::{Wire, post};
@@ -220,6 +220,12 @@ async fn a_kill_loses_only_what_was_not_committed() {
     gateway.events(events.len() + 1);
     let said = gateway.verify();
     assert!(said.contains("crash"), "{said}");
+    let lost = tally.answered.iter().filter(|id| !known.contains(id.as_str())).count();
+    hit(&[
+        ("kills", 1),
+        ("answered", tally.answered.len() as u64),
+        ("answered_without_event_max", lost as u64),
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,13 +266,8 @@ async fn a_successor_takes_over() {
     assert_eq!(new.status_of("m").await, 200);
     until(|| (new.metric("tollgate_config_generation", "") == 1.0).then_some(()), "the admin listener");
     let tally = clients.stop().await;
-    eprintln!(
-        "hand-over: {} answered, {} failed {:?}",
-        tally.answered.len(),
-        tally.failed.len(),
-        tally.failed
-    );
     assert_eq!(tally.failed, Vec::<String>::new());
+    hit(&[("hand_overs", 1), ("calls", tally.answered.len() as u64), ("failed", 0)]);
     let count = tally.answered.len() + 2;
     assert_eq!(new.events(count).len(), count);
     assert!(!new.verify().contains("crash"));

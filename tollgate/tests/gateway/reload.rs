@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use tollgate_fake_upstream::{Fake, Options, Script};
 
-use crate::harness::{Events, Gateway, chat, client, free_port, until};
+use crate::harness::{Events, Gateway, chat, client, free_port, hit, until};
 use crate::ops::{Clients, head};
 
 /// One upstream under the model names `names`.
@@ -145,6 +145,7 @@ async fn a_hundred_reloads_under_load_fail_no_request() {
     assert!(tally.answered.len() >= 50, "the load was a load: {}", tally.answered.len());
     assert_eq!(fake.ledger().for_model("steady").len(), tally.answered.len());
     assert_eq!(remaining(&gateway).await, "4");
+    hit(&[("reloads", 100), ("refused_reloads", 50), ("calls", tally.answered.len() as u64), ("failed", 0)]);
 }
 
 async fn remaining(gateway: &Gateway) -> String {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tollgate_fake_upstream::{Fake, Fault, Outcome, Script, Step};
 
-use crate::harness::{Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, chat, client, in_front_of_fake};
+use crate::harness::{
+    Events, Gateway, HEAD, KEY, ONE_UPSTREAM, PATIENCE, chat, client, hit, in_front_of_fake,
+};
 use crate::leaks;
 
 /// One upstream that speaks every surface.
@@ -301,8 +303,13 @@ async fn a_client_that_leaves_ends_its_upstream_request_and_gives_back_its_limit
     assert_eq!(events.text().await.as_deref(), Some("One. "));
     let refused = client().post(gateway.url(CHAT)).json(&chat("m", "Hi", true)).send().await;
     assert_eq!(refused.expect("answered").status(), 429);
+    let left = std::time::Instant::now();
     drop(events);
     ended_as(&fake, Outcome::Cancelled).await;
+    hit(&[
+        ("clients_gone", 1),
+        ("microseconds_until_the_upstream_knew_max", left.elapsed().as_micros() as u64),
+    ]);
     let events = gateway.events(2);
     let event = events.iter().find(|event| event["status"] == "cancelled").expect("recorded");
     assert_eq!(event["tokens"]["estimated"], true);
