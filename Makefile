@@ -32,7 +32,7 @@ mutants: ## Small changes to the scanner and the limits that no test notices; ta
 	@scripts/install-deps build
 	scripts/mutants $(if $(SHARD),--shard $(SHARD))
 
-chaos: ## The fault tests, twenty rounds of each under more load; results in docs/chaos.md; ROUNDS=n for more or fewer
+chaos: ## The fault tests, ten rounds of each with more calls; results in docs/chaos.md; ROUNDS=n for more or fewer
 	@scripts/install-deps build
 	scripts/chaos $(ROUNDS)
 
