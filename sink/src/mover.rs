@@ -15,7 +15,8 @@ pub struct MoverOptions {
     pub state_dir: PathBuf,
     /// The generation that this process writes; None: only orphans are moved.
     pub own: Option<u64>,
-    /// How often the spool is looked at while nothing is waiting.
+    /// How often the spool is looked at while less is waiting than a step can move: a transaction costs about as much for one
+    /// record as for many.
     pub poll: Duration,
     /// How often older generations are looked for.
     pub orphans: Duration,
@@ -121,13 +122,10 @@ impl Thread {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             wait = match self.round() {
-                Ok(Step::Moved) => {
+                Ok(step) => {
                     self.recovered();
-                    Duration::ZERO
-                }
-                Ok(Step::Empty) => {
-                    self.recovered();
-                    self.options.poll
+                    let more = matches!(step, Step::Moved(records) if records >= self.options.events);
+                    if more { Duration::ZERO } else { self.options.poll }
                 }
                 Err(error) => self.failed(&error),
             };
@@ -140,7 +138,7 @@ impl Thread {
         if Instant::now() >= self.orphans_due {
             self.orphans()?;
             self.orphans_due = Instant::now() + self.options.orphans;
-            step = Step::Moved;
+            step = Step::Moved(self.options.events);
         }
         Ok(step)
     }
@@ -175,7 +173,7 @@ impl Thread {
 
     fn orphan(&mut self, generation: u64) -> Result<(), StoreError> {
         let Some(mut source) = Source::orphan(&self.options.state_dir, generation)? else { return Ok(()) };
-        while source.step(&mut self.store, self.options.events, &*self.observer)? == Step::Moved {
+        while source.step(&mut self.store, self.options.events, &*self.observer)? != Step::Empty {
             self.step_own()?;
         }
         source.finish(&mut self.store, &*self.observer)
@@ -185,7 +183,7 @@ impl Thread {
         loop {
             match self.step_own() {
                 Ok(Step::Empty) => break,
-                Ok(Step::Moved) => {}
+                Ok(Step::Moved(_)) => {}
                 Err(error) => {
                     let wait = self.failed(&error);
                     if Instant::now() + wait >= deadline {

@@ -24,7 +24,7 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// So many records were moved or put aside; there may be more.
-    Moved,
+    Moved(usize),
     /// Nothing is waiting.
     Empty,
 }
@@ -70,6 +70,7 @@ impl Source {
                 Ok(Step::Empty)
             }
             Ok(mut batches) => {
+                let records = batches.iter().map(Batch::len).sum();
                 let new = batches.partition_point(|batch| batch.id <= progress.last_batch);
                 let new = batches.split_off(new);
                 if !batches.is_empty() {
@@ -78,11 +79,11 @@ impl Source {
                 if !new.is_empty() {
                     self.move_new(store, &progress, &new, observer)?;
                 }
-                Ok(Step::Moved)
+                Ok(Step::Moved(records))
             }
             Err(damaged) => {
                 self.put_aside(store, &progress, &damaged, observer)?;
-                Ok(Step::Moved)
+                Ok(Step::Moved(events))
             }
         }
     }
