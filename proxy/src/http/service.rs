@@ -44,6 +44,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
         fail::point("attempt", exchange.request_id());
+        fail::standstill("standstill", exchange.request_id()).await;
         route::next(exchange)
     }
 

@@ -192,6 +192,30 @@ async fn a_client_that_does_not_read_has_its_event_too() {
     assert!(!said.contains("shutdown"), "{said}");
 }
 
+/// A request that nothing can end does not hold up the end of the process: its number is reported as a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_with_the_drain_is_a_gap() {
+    let fake = Fake::start(Options::default()).expect("the fake upstream starts");
+    let url = fake.url();
+    let environment = [("UPSTREAM", url.as_str()), ("TOLLGATE_FAIL_POINT", "standstill@stuck")];
+    let yaml = format!("{HEAD}{}", with("process: {drain: 600s}"));
+    let mut gateway = Gateway::start(&yaml, &environment);
+    assert_eq!(gateway.status_of("m").await, 200);
+    let call = client().post(gateway.url("/v1/chat/completions")).header("x-request-id", "stuck");
+    let stuck = tokio::spawn(call.json(&chat("m", "Hi", false)).send());
+    let in_flight = || (gateway.metric("tollgate_requests_in_flight", "") == 1.0).then_some(());
+    until(in_flight, "the request stands still");
+    gateway.signal("TERM");
+    stops_being_ready(&gateway).await;
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_end().code(), Some(0));
+    assert!(stuck.await.expect("no panic").is_err(), "its connection ends with the process");
+    let events = gateway.events(1);
+    assert!(events.iter().all(|event| event["request_id"] != "stuck"), "{events:?}");
+    let said = gateway.verify();
+    assert!(said.contains("shutdown"), "{said}");
+}
+
 /// What the gateway says it has committed is in the trail after a kill; the numbers that were lost are reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_loses_only_what_was_not_committed() {
