@@ -24,8 +24,9 @@ pub(crate) struct BodyPermit {
 }
 
 impl Load {
+    /// Sequentially consistent, as are `enter` and the cut: who enters and then sees no cut is seen by whoever cuts and then counts.
     pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+        self.requests.load(Ordering::SeqCst)
     }
 
     pub fn body_bytes(&self) -> usize {
@@ -57,7 +58,7 @@ impl BodyPermit {
 }
 
 fn take(count: &AtomicUsize, more: usize, max: usize) -> bool {
-    let before = count.fetch_add(more, Ordering::Relaxed);
+    let before = count.fetch_add(more, Ordering::SeqCst);
     if before.saturating_add(more) <= max {
         return true;
     }
@@ -108,7 +109,7 @@ impl Lifecycle {
         self.stopping.store(true, Ordering::Relaxed);
     }
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+        self.cut.store(true, Ordering::SeqCst);
     }
     /// Resolves when the drain is over.
     pub(crate) async fn over(&self) {
@@ -117,7 +118,7 @@ impl Lifecycle {
         }
     }
     pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
+        self.cut.load(Ordering::SeqCst)
     }
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)

@@ -76,10 +76,11 @@ pub fn successor_waits(socket: &Path) -> bool {
     sockets.lines().any(|line| listens_at(line, path))
 }
 
-/// A line of `/proc/net/unix` (proc(5)): the whole path is its last column, and no other has a slash. Flag 00010000 is
-/// `__SO_ACCEPTCON`: it listens.
+/// A line of `/proc/net/unix` (proc(5)): the whole path is its last column, and no other has a slash; an abstract name, which
+/// anybody may take, begins with an `@`. Flag 00010000 is `__SO_ACCEPTCON`: it listens.
 fn listens_at(line: &str, path: &str) -> bool {
-    line.contains(" 00010000 ") && line.find('/').is_some_and(|start| &line[start..] == path)
+    let at_path = |start: usize| &line[start..] == path && line[..start].ends_with(' ');
+    line.contains(" 00010000 ") && line.find('/').is_some_and(at_path)
 }
 
 /// Runs until the process is told to stop and everything has been drained. Does not return while requests are in flight.
@@ -186,6 +187,7 @@ mod tests {
         assert!(!listens_at(&line("00000000", ours), ours), "it does not listen");
         for other in [
             "/mnt/srv/tg/run/upgrade.sock",
+            "@/srv/tg/run/upgrade.sock",
             "@/srv/tg/run/upgrade.sock.old",
             "/srv/tg/run/upgrade.sock.old",
             "",

@@ -3,6 +3,8 @@
 mod json;
 mod lines;
 
+use std::io::Write as _;
+
 use tollgate_proxy::config::{LogFormat, Telemetry};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -32,7 +34,8 @@ pub(crate) fn start(config: &Telemetry) {
 /// A panic is told on standard error, whatever is logged: it may come from what logs.
 fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    eprintln!("tollgate: a panic at {place}: {}", words(panic.payload()));
+    // Not by `eprintln!`: where nobody reads that panics, and a panic in here is the process's end.
+    let _ = writeln!(std::io::stderr().lock(), "tollgate: a panic at {place}: {}", words(panic.payload()));
 }
 
 /// A panic's words where they stand in the code. Others may quote the text that was looked at, as those of a slice do.

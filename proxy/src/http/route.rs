@@ -9,9 +9,10 @@ use pingora_error::{Error, ErrorType, Result};
 use tollgate_filters::verdict::{Code, Rejection};
 
 use super::ctx::{Exchange, Running};
+use super::retry;
 use crate::clock;
 use crate::config::ClientGone;
-use crate::upstream::Attempt;
+use crate::upstream::{Attempt, Outcome};
 
 /// No target is left to try.
 pub(crate) const NO_TARGET: ErrorType = ErrorType::new("NoTarget");
@@ -28,6 +29,8 @@ pub(crate) fn next(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     proxied.deaf = false;
     // Nothing watches the time while a connection is made, so it is looked at before each.
     if let Some(over) = proxied.control.over() {
+        // Of a pooled connection that had died: its host has said nothing, good or bad.
+        retry::finish_attempt(exchange, Outcome::ClientGone, Some("stale"));
         return Error::e_explain(over, "before the next attempt");
     }
     let attempt = match proxied.attempt.take() {
