@@ -8,7 +8,7 @@ use read::Chunk;
 
 use super::core::{Core, Halt, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::pass_all;
+use super::texts::{hide_tokens, pass_all};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::json;
@@ -53,6 +53,8 @@ struct Amount {
     held: bool,
     /// There is something else that the client must see.
     kept: bool,
+    /// A text was changed, is held, or is not there: tokens that the chunk tells may be those of something else.
+    unspelled: bool,
 }
 
 impl Chat {
@@ -162,30 +164,33 @@ impl Chat {
 
     fn pass_all(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         self.current = None;
-        pass_all(core, text, &self.chunk.texts, End::Whole, b"null")?;
-        if self.chunk.choices.is_empty() {
-            self.pass_without_choices(core, text.as_bytes());
-            return Ok(());
-        }
-        self.pass_choices(core, text)
-    }
-
-    fn pass_choices(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
-        let mut amount = Amount::default();
+        let changed = pass_all(core, text, &self.chunk.texts)?;
+        let mut amount = Amount { unspelled: changed, ..Amount::default() };
         for at in 0..self.chunk.choices.len() {
             self.pass_choice(core, text, at, &mut amount)?;
         }
+        if amount.unspelled {
+            hide_tokens(core, &self.chunk.texts.tokens, b"null");
+        }
+        if self.chunk.choices.is_empty() {
+            self.pass_without_choices(core, text.as_bytes());
+        } else {
+            self.pass_with_choices(core, text, &amount);
+        }
+        Ok(())
+    }
+
+    fn pass_with_choices(&self, core: &mut Core, text: &str, amount: &Amount) {
         let bytes = self.chunk.slots.iter().map(|slot| slot.span.len().saturating_sub(2)).sum();
         core.meter.delta(bytes);
         if amount.held && !amount.content && !amount.kept && !self.chunk.other {
-            return Ok(());
+            return;
         }
         if amount.content {
             core.outlet.commit();
         }
         self.strip_usage(core);
         core.pass_event(None, text.as_bytes());
-        Ok(())
     }
 
     fn pass_choice(
@@ -205,7 +210,7 @@ impl Chat {
         amount.kept |= choice.role || choice.other;
         let role = choice.role;
         let progress = self.progress(core, index)?;
-        let mut changed = false;
+        let (mut changed, mut whole) = (false, false);
         for slot in slots {
             let (passed, empty) = self.pass_slot(core, text, index, slot, end)?;
             self.settled = slot + 1;
@@ -215,16 +220,17 @@ impl Chat {
             };
             amount.content |= leaves;
             amount.held |= !leaves && !empty;
+            whole |= leaves && self.chunk.slots[slot].field != Field::Name;
             if passed == Passed::Changed {
                 changed = true;
                 core.splice.replace_text(self.chunk.slots[slot].span.clone(), &core.lanes.out);
             }
         }
         self.choices[progress].role |= role;
-        if changed {
-            for tokens in &self.chunk.choices[at].tokens {
-                core.splice.replace(tokens.clone(), b"null");
-            }
+        // Some upstreams tell tokens in other chunks than their text.
+        if changed || core.lanes.acts() && (!whole || core.lanes.holds(|key| key.index == index)) {
+            amount.unspelled = true;
+            hide_tokens(core, &self.chunk.choices[at].tokens, b"null");
         }
         if let Some(end) = end {
             self.close_lanes(core, Some(index), end)?;

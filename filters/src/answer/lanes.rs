@@ -107,6 +107,11 @@ impl Lanes {
         self.guard.is_some()
     }
 
+    /// Whether what is read may also be changed or held, not only recorded.
+    pub(super) fn acts(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.policy.acts() || self.masker.restores())
+    }
+
     pub(super) fn masker(&self) -> &Masker {
         &self.masker
     }

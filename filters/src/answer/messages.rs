@@ -6,7 +6,7 @@ use read::Read;
 
 use super::core::{Core, Halt, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::{inner, pass_all};
+use super::texts::{hide_tokens, inner, pass_all};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::json;
@@ -93,7 +93,7 @@ impl Messages {
                 if let (Some(model), Some(span)) = (&core.options.model, &self.read.model) {
                     core.splice.replace_text(span.clone(), model);
                 }
-                pass_all(core, text, &self.read.texts, End::Whole, b"null")?;
+                self.pass_texts(core, text)?;
                 self.pass_on(core, text);
             }
             "content_block_start" => self.pass_start(core, text)?,
@@ -140,7 +140,7 @@ impl Messages {
         let is_text = matches!(&*self.read.inner, "text" | "thinking");
         let (leaves, _) = self.pass_fields(core, text)?;
         self.current = None;
-        pass_all(core, text, &self.read.texts, End::Whole, b"null")?;
+        self.pass_texts(core, text)?;
         if leaves || !is_text {
             core.outlet.commit();
         }
@@ -156,7 +156,7 @@ impl Messages {
     fn pass_delta(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let (leaves, held) = self.pass_fields(core, text)?;
         self.current = None;
-        pass_all(core, text, &self.read.texts, End::Whole, b"null")?;
+        self.pass_texts(core, text)?;
         let bytes = self.read.fields.iter().map(|field| field.span.len().saturating_sub(2)).sum();
         core.meter.delta(bytes);
         let carries_more = self.read.fields.is_empty() || !self.read.texts.pieces.is_empty();
@@ -167,6 +167,14 @@ impl Messages {
             core.outlet.commit();
         }
         self.pass_on(core, text);
+        Ok(())
+    }
+
+    /// Passes the texts beside those of lanes. Nothing of this surface tells tokens: what does is not told apart.
+    fn pass_texts(&self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        if pass_all(core, text, &self.read.texts)? || core.lanes.acts() {
+            hide_tokens(core, &self.read.texts.tokens, b"null");
+        }
         Ok(())
     }
 

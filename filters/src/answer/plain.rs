@@ -6,7 +6,7 @@ use read::Whole;
 
 use super::core::{Core, Halt, Seen};
 use super::responses::incomplete;
-use super::texts::{Kind, Piece, inner, pass_piece};
+use super::texts::{Kind, Piece, hide_tokens, inner, pass_piece};
 use super::{Fault, FaultKind};
 use crate::chat::Api;
 use crate::json::{self, Value, Walk};
@@ -150,6 +150,7 @@ impl Rewrite<'_> {
         let choices = Self::is_choices(core);
         let unit = &self.whole.units[at];
         let (mut changed, mut blocked, mut gone) = (false, false, false);
+        let spelled = !core.lanes.acts() || !unit.pieces.is_empty();
         for piece in &self.whole.texts.pieces[unit.pieces.clone()] {
             if gone || blocked && unit.calls.iter().any(|calls| calls.contains(&piece.span.start)) {
                 continue;
@@ -181,11 +182,9 @@ impl Rewrite<'_> {
                 Err(halt) => return Err(halt),
             }
         }
-        if changed && !gone {
+        if (changed || !spelled) && !gone {
             let nothing: &[u8] = if core.options.api == Api::Responses { b"[]" } else { b"null" };
-            for tokens in &self.whole.texts.tokens[unit.tokens.clone()] {
-                core.splice.replace(tokens.clone(), nothing);
-            }
+            hide_tokens(core, &self.whole.texts.tokens[unit.tokens.clone()], nothing);
         }
         if blocked {
             self.blocked = true;

@@ -11,7 +11,7 @@ pub(super) use write::incomplete;
 
 use super::core::{Core, Halt, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::{inner, pass_all, pass_piece};
+use super::texts::{hide_tokens, inner, pass_all, pass_piece};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::scan::End;
@@ -243,11 +243,13 @@ impl Responses {
         let key = self.key(core, text)?;
         self.current = Some(key);
         let inside = if is_arguments(&self.read.kind) { Inside::Json } else { Inside::Text };
+        let mut whole = false;
         match core.lanes.push(key, inside, &decoded)? {
             Passed::Same => {
                 core.kept.add(&decoded);
                 if !decoded.is_empty() {
                     core.outlet.commit();
+                    whole = !core.lanes.holds(|open| open == key);
                 }
             }
             Passed::Changed => {
@@ -257,13 +259,12 @@ impl Responses {
                 }
                 core.outlet.commit();
                 core.splice.replace_text(span, &core.lanes.out);
-                for tokens in &self.read.texts.tokens {
-                    core.splice.replace(tokens.clone(), b"[]");
-                }
             }
         }
         self.current = None;
-        pass_all(core, text, &self.read.texts, End::Whole, b"[]")?;
+        if pass_all(core, text, &self.read.texts)? || core.lanes.acts() && !whole {
+            hide_tokens(core, &self.read.texts.tokens, b"[]");
+        }
         self.pass_on(core, text);
         Ok(())
     }
@@ -346,7 +347,7 @@ impl Responses {
         let whole_response = self.read.response.is_some();
         let repeats = whole_response || self.read.kind.ends_with(".done");
         let said = |index: u32| self.known.iter().any(|known| known.key.index == index);
-        let mut changed = false;
+        let mut unspelled = core.lanes.acts() && self.read.texts.pieces.is_empty();
         for (at, piece) in self.read.texts.pieces.iter().enumerate() {
             let index = if whole_response {
                 let item = self.read.items.partition_point(|first| *first <= at).saturating_sub(1);
@@ -358,12 +359,10 @@ impl Responses {
             core.lanes.set_quiet(repeats && said(index));
             let passed = pass_piece(core, text, piece, end);
             core.lanes.set_quiet(false);
-            changed |= passed?;
+            unspelled |= passed?;
         }
-        if changed {
-            for tokens in &self.read.texts.tokens {
-                core.splice.replace(tokens.clone(), b"[]");
-            }
+        if unspelled {
+            hide_tokens(core, &self.read.texts.tokens, b"[]");
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     pub(super) pieces: Vec<Piece>,
-    /// Values that tell the tokens of texts.
+    /// Values that tell the tokens of texts. They may leave only with the text they spell: whole, and as it came.
     pub(super) tokens: Vec<Range<usize>>,
     location: String,
 }
@@ -189,24 +189,20 @@ pub(super) fn pass_piece(core: &mut Core, data: &str, piece: &Piece, end: End) -
     Ok(true)
 }
 
-/// Passes all of them; `tokens` stands in the place of what tells the tokens of changed text.
-pub(super) fn pass_all(
-    core: &mut Core,
-    data: &str,
-    texts: &Texts,
-    end: End,
-    tokens: &[u8],
-) -> Result<(), Halt> {
+/// Passes all of them, each whole; whether one changed.
+pub(super) fn pass_all(core: &mut Core, data: &str, texts: &Texts) -> Result<bool, Halt> {
     let mut changed = false;
     for piece in &texts.pieces {
-        changed |= pass_piece(core, data, piece, end)?;
+        changed |= pass_piece(core, data, piece, End::Whole)?;
     }
-    if changed {
-        for span in &texts.tokens {
-            core.splice.replace(span.clone(), tokens);
-        }
+    Ok(changed)
+}
+
+/// Puts `nothing` in the place of what tells the tokens of texts that changed, are held, or stand elsewhere.
+pub(super) fn hide_tokens(core: &mut Core, tokens: &[Range<usize>], nothing: &[u8]) {
+    for span in tokens {
+        core.splice.replace(span.clone(), nothing);
     }
-    Ok(())
 }
 
 /// The decoded text of a literal with its quotes.

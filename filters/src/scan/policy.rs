@@ -124,7 +124,7 @@ impl Policy {
     }
 
     /// Whether anything is done about some rule but to record it.
-    pub(super) fn acts(&self) -> bool {
+    pub(crate) fn acts(&self) -> bool {
         self.acts
     }
 

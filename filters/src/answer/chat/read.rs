@@ -221,6 +221,7 @@ impl Chunk {
 
     fn read_delta(&mut self, walk: &mut Walk<'_>, choice: &mut Choice) -> Result<(), Invalid> {
         while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("content", Value::String(text)) => self.add(Field::Content, 0, text),
@@ -237,6 +238,10 @@ impl Chunk {
                 }
                 ("function_call", Value::Object) => {
                     choice.calls |= self.read_function(walk, Field::FunctionArguments, LEGACY)?;
+                }
+                ("logprobs" | "token_ids", Value::Object | Value::Array) => {
+                    walk.finish(&value)?;
+                    choice.tokens.push(begins..walk.at());
                 }
                 (_, Value::Null) => {}
                 (name, value) => {

@@ -308,6 +308,50 @@ fn changed_text_takes_its_logprobs_along() {
     assert!(got.text.contains("logprob\":-0.1"), "without a guard they pass");
 }
 
+/// An upstream that reads calls or reasoning off its text tells the tokens in chunks whose text is empty, or not there at all.
+#[test]
+fn tokens_apart_from_their_text_do_not_leave_in_clear() {
+    let told = |delta: &str, token: &str| {
+        chunk(&format!(
+            r#"{{"index":0,"delta":{delta},"logprobs":{{"content":[{{"token":"{token}","logprob":-0.1,"bytes":null,"top_logprobs":[]}}]}},"token_ids":[1,2],"finish_reason":null}}"#
+        ))
+    };
+    let slides = format!("{}@example-corp.com", "a".repeat(90));
+    for value in [MAIL, "4111111111111111", &*slides] {
+        for nothing in [r#"{"content":""}"#, r#"{"content":null}"#, "{}", r#"{"tool_calls":[]}"#] {
+            for size in [1, 7] {
+                let pieces = pieces(value, size);
+                let text = |piece: &str| delta(0, &format!(r#"{{"content":"{piece}"}}"#));
+                let both = |piece: &String| [told(nothing, piece), text(piece)];
+                let before = pieces.iter().flat_map(both);
+                let after = pieces.iter().flat_map(|piece| both(piece).into_iter().rev());
+                for mut input in [before.collect::<Vec<_>>(), after.collect()] {
+                    input.insert(0, delta(0, r#"{"role":"assistant","content":""}"#));
+                    input.push(finish(0, "stop"));
+                    let got = push_all(&masking(Api::Chat), Form::Events, [stream(&input).as_bytes()]);
+                    assert_eq!(got.step, Step::Done);
+                    assert!(!got.text.contains("token\""), "{}", got.text);
+                    assert!(!got.text.contains("\"token_ids\":["), "{}", got.text);
+                }
+            }
+        }
+        let mut input = vec![delta(0, r#"{"role":"assistant","content":""}"#)];
+        input
+            .extend(pieces(value, 1).iter().map(|piece| told(&format!(r#"{{"content":"{piece}"}}"#), piece)));
+        input.push(finish(0, "stop"));
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+        assert!(!got.text.contains("token\""), "held text has its tokens held: {}", got.text);
+    }
+    let harmless = [told(r#"{"content":"Good day, "}"#, "Good day, "), finish(0, "stop")];
+    let got = run(&masking(Api::Chat), Form::Events, &stream(&harmless));
+    assert_eq!(got.text, stream(&harmless), "text that leaves takes its tokens along");
+    let recording = Options { guard: guard(|_| Action::Log), ..Options::new(Api::Chat) };
+    let apart = [told("{}", "Good"), delta(0, r#"{"content":"Good"}"#), finish(0, "stop")];
+    assert_eq!(run(&recording, Form::Events, &stream(&apart)).text, stream(&apart));
+    let inside = [told(r#"{"token_ids":[7]}"#, "x"), finish(0, "stop")];
+    assert!(!run(&masking(Api::Chat), Form::Events, &stream(&inside)).text.contains("[7]"));
+}
+
 #[test]
 fn usage_is_for_those_who_asked() {
     let mut input = hello();

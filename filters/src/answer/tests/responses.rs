@@ -157,6 +157,30 @@ fn one_text_is_masked_alike_wherever_it_stands() {
 }
 
 #[test]
+fn tokens_apart_from_their_text_do_not_leave_in_clear() {
+    let place = json!({"item_id": "msg_1", "output_index": 0, "content_index": 0});
+    let created = json!({"type": "response.created", "response": response("in_progress", &json!([]))});
+    let mut input = vec![created.clone()];
+    for piece in deltas("response.output_text", &place, MAIL, 3) {
+        let (mut tokens, mut text) = (piece.clone(), piece);
+        tokens["delta"] = json!("");
+        text["logprobs"] = json!([]);
+        input.extend([tokens, text]);
+    }
+    let item = message_item(MAIL, "completed");
+    let tokens = item["content"][0]["logprobs"].clone();
+    input.push(with(place.clone(), "response.output_text.done", &json!({"logprobs": tokens})));
+    input.push(json!({"type": "response.completed", "response": response("completed", &json!([item]))}));
+    let got = run(&masking(Api::Responses), Form::Events, &stream(&input));
+    assert_eq!((got.step.clone(), joined(&got, "response.output_text").as_str()), (Step::Done, "[EMAIL_1]"));
+    assert!(!got.text.contains("token\""), "{}", got.text);
+    let mut harmless = vec![created];
+    harmless.extend(deltas("response.output_text", &place, "Good day, ", 20));
+    harmless.push(json!({"type": "response.completed", "response": response("completed", &json!([]))}));
+    assert_eq!(run(&masking(Api::Responses), Form::Events, &stream(&harmless)).text, stream(&harmless));
+}
+
+#[test]
 fn a_rest_leaves_before_the_done_that_repeats_it() {
     let got = run(&masking(Api::Responses), Form::Events, &stream(&whole("so long", 2, "completed")));
     assert_eq!(joined(&got, "response.output_text"), "so long");
