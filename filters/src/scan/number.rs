@@ -204,7 +204,7 @@ impl Number {
             Phase::Digits => self.leave([byte, b' '], byte),
             Phase::Gap(gap, len) if byte.is_ascii_digit() => match gap_of(&gap[..usize::from(len)]) {
                 Some(gap) => self.group(unit, gap),
-                None => self.end([gap[0], gap[1]]),
+                None => self.end([gap[0], if len > 1 { gap[1] } else { byte }]),
             },
             Phase::Gap(gap, len) => {
                 let after = [gap[0], if len > 1 { gap[1] } else { byte }];
@@ -221,7 +221,7 @@ impl Number {
             }
             Phase::Extension { word, len, digits, .. } => self.extend(unit, word, len, digits),
         }
-        if !self.ended && matches!(self.phase, Phase::Digits | Phase::Extension { .. }) {
+        if !self.ended {
             self.consume(unit);
         }
     }
@@ -231,10 +231,13 @@ impl Number {
         self.units += 1;
     }
 
-    /// A unit that is neither digit nor separator: the token ends, unless a telephone extension begins.
+    /// A unit that is neither digit nor separator: the token ends, unless a telephone extension begins. Of a colon it is looked
+    /// at what follows: that of a clock stands between digits.
     fn leave(&mut self, after: [u8; 2], byte: u8) {
         let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
-        if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#' | b',' | b';') && digits >= 10 {
+        if after[0] == b':' && digits >= SHORT {
+            self.phase = Phase::Gap([byte, 0, 0], 1);
+        } else if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#' | b',' | b';') && digits >= 10 {
             self.after = after;
             let mut word = [0; 12];
             word[0] = byte;

@@ -23,7 +23,7 @@ mod words;
 
 pub(super) use super::spec::Detector;
 pub(super) use starts::{Opens, Start, Starts};
-pub(super) use words::{Context, Words};
+pub(super) use words::{Context, Nearness, Words};
 
 /// A rule's place in its [`Rules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -352,6 +352,11 @@ impl Rules {
     /// What is said before `at` about whether this is what the rule looks for.
     pub(super) fn context(&self, rule: RuleId, view: &View<'_>, at: usize) -> Context {
         self.specs[rule.index()].words.context(view, at)
+    }
+
+    /// How close the word stands that says that this is what the rule looks for.
+    pub(super) fn nearness(&self, rule: RuleId, view: &View<'_>, at: usize) -> Nearness {
+        self.specs[rule.index()].words.nearness(view, at)
     }
 
     pub(super) fn validator(&self, rule: RuleId) -> Option<super::Validator> {

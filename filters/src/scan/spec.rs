@@ -49,7 +49,8 @@ pub struct RuleSpec {
     /// detectors need one where the form alone could be anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<String>,
-    /// Words that speak against a match when they stand there, nearer than those for it.
+    /// Whole words that speak against a match when they stand there in the same line, nearer than those for it. Those of a
+    /// detector must stand right before a number whose form says what it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<String>,
     /// How bad a leak is; shown to people, without effect on what is done.

@@ -145,6 +145,6 @@ pub(in crate::scan) fn in_context(context: Context, required: bool) -> bool {
     match context {
         Context::For => true,
         Context::Silent => !required,
-        Context::Against => false,
+        Context::Against | Context::Named => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Gap, Number};
 use crate::scan::address;
-use crate::scan::rules::{Context, Detector, Rules};
+use crate::scan::rules::{Context, Detector, Nearness, Rules};
 use crate::scan::sweep::Decided;
 use crate::scan::units::{View, is_word};
 use crate::scan::{Policy, RuleId};
@@ -151,6 +151,12 @@ impl Case<'_> {
         self.rules.context(rule, self.view, self.number.groups[self.first].start)
     }
 
+    /// How close the word for it stands before the first group.
+    fn nearness(&self, rule: Detector) -> Nearness {
+        let Some(rule) = self.rules.detector(rule) else { return Nearness::Far };
+        self.rules.nearness(rule, self.view, self.number.groups[self.first].start)
+    }
+
     /// What stands before the first group.
     fn left(&self) -> Side {
         let number = self.number;
@@ -164,8 +170,14 @@ impl Case<'_> {
         }
         let [near, far, farther] = number.before;
         match near {
-            // A thousands separator, not a list.
-            b',' if far.is_ascii_digit() && self.len(self.first) == 3 => Side::Joined,
+            // The rest of an amount, perhaps; in a list more than spaces would stand between the groups.
+            b',' if far.is_ascii_digit() && self.len(self.first) == 3 => match self.gap(self.first + 1) {
+                None => Side::Joined,
+                Some(Gap::Space) => Side::Number,
+                Some(_) => Side::Free,
+            },
+            // The minutes or seconds of a clock.
+            b':' if far.is_ascii_digit() && self.len(self.first) <= 2 => Side::Joined,
             // Set in bold or italics, not multiplied.
             b'*' if !ends_operand(if far == b'*' { farther } else { far }) => Side::Free,
             b'-' | b'.' | b'/' | b'\\' | b'$' | b'%' | b'#' | b'&' | b'^' | b'~' | b'*' => Side::Joined,
@@ -203,10 +215,29 @@ impl Case<'_> {
         match near {
             b'@' | b'%' => Side::Joined,
             b'-' | b'.' | b'/' if is_word(far) => Side::Joined,
-            b':' if far.is_ascii_digit() => Side::Joined,
+            // The hours or minutes of a clock.
+            b':' if far.is_ascii_digit() && self.len(last) <= 2 => Side::Joined,
             _ if is_word(near) => Side::Joined,
             _ => Side::Free,
         }
+    }
+
+    /// Whether a date stands in the groups up to `last`: `2024-06-15`, `15.06.2024`, `6/15/2024`.
+    fn holds_date(&self, last: usize) -> bool {
+        (self.first..last.saturating_sub(1)).any(|group| {
+            let gap = self.gap(group + 1);
+            let number = |group: usize| {
+                self.number.digits_of(group, group).iter().fold(0_u32, |n, d| n * 10 + u32::from(d - b'0'))
+            };
+            let is_year = |group| self.len(group) == 4 && (1900..2100).contains(&number(group));
+            let is_day = |group| self.len(group) <= 2 && (1..=31).contains(&number(group));
+            let is_month = |group| is_day(group) && number(group) <= 12;
+            let [one, two, three] = [group, group + 1, group + 2];
+            matches!(gap, Some(Gap::Dash | Gap::Dot | Gap::Slash))
+                && self.gap(three) == gap
+                && (is_year(one) && is_month(two) && is_day(three)
+                    || is_year(three) && (is_month(one) && is_day(two) || is_day(one) && is_month(two)))
+        })
     }
 
     fn found(&self, rule: Detector, last: usize) -> Option<Verdict> {

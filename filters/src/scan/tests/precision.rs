@@ -312,6 +312,108 @@ fn secrets() {
     );
 }
 
+/// Words before a number: whole, and right before it, or they say nothing of it.
+#[test]
+fn words_near_numbers() {
+    check(
+        "credit_card",
+        &[
+            "order ⟨4111 1111 1111 1111⟩",
+            "id=⟨4111 1111 1111 1111⟩",
+            "customer id 7 gave us ⟨5555 5555 5555 4444⟩",
+            "Invoice 2024-1\nBill to: Jane Doe\n⟨5555555555554444⟩",
+            "in order to pay: ⟨5555555555554444⟩",
+            "invoice no. 5555555555554444",
+            "order_id: \"5555555555554444\"",
+        ],
+    );
+    check(
+        "ssn",
+        &[
+            "item 3: ⟨219-09-9998⟩",
+            "in order to verify, ⟨219-09-9998⟩",
+            "Partner ⟨219-09-9998⟩",
+            "ticket 99: customer ⟨219-09-9998⟩",
+            "item no. 219-09-9998",
+            "{\"part_number\": \"219-09-9998\"}",
+            "ORDERS: 219-09-9998",
+        ],
+    );
+    check(
+        "phone",
+        &[
+            "Partner: Bob, ⟨212-555-0187⟩",
+            "Portland office ⟨212-555-0187⟩",
+            "Account manager: Bob, ⟨415-555-0132⟩",
+            "Case 4711: please ring ⟨212-555-0187⟩",
+            "name,phone,order\nJane,⟨415-555-0132⟩,1",
+            "orderId: 212-555-0187",
+            "Ref. 212-555-0187",
+        ],
+    );
+}
+
+/// A comma after a digit separates thousands only where an amount goes on.
+#[test]
+fn lists_of_numbers() {
+    check("ssn", &["id,ssn\n1001,⟨219-09-9998⟩", "⟨219-09-9998⟩,⟨449-31-2288⟩"]);
+    check(
+        "phone",
+        &[
+            "7,⟨(212) 555-0187⟩",
+            "[1,⟨212-555-0187⟩]",
+            "⟨212.555.0187⟩,⟨415.555.0188⟩",
+            "2024-01-02,⟨212-555-0187⟩",
+            "Zip 10001,⟨212-555-0187⟩",
+            "phone,9,⟨212 555 0187⟩",
+            "9,212 555 0187",
+            "1,234,567,890",
+        ],
+    );
+}
+
+/// National numbers need a word for them nearby; dates, clocks, amounts and dumps near such words are none.
+#[test]
+fn national_phones() {
+    check(
+        "phone",
+        &[
+            "Mobil: ⟨0151 12345678⟩",
+            "Mobil ⟨015112345678⟩",
+            "Rufnummer ⟨069 13645678⟩, Durchwahl ⟨069 13645679⟩",
+            "Sie erreichen uns unter ⟨0171 2345678⟩",
+            "Tel.: ⟨030 1234567-89⟩",
+            "Tél : ⟨01 42 68 53 00⟩",
+            "joignable au ⟨06 12 34 56 78⟩",
+            "Teléfono: ⟨91 123 45 67⟩",
+            "móvil ⟨612 345 678⟩",
+            "Tel. ⟨(55) 1234-5678⟩",
+            "tel ⟨(11) 91234-5678⟩",
+            "手机⟨13812345678⟩",
+            "电话：⟨021-88886666-8012⟩",
+            "电话⟨0755-86013388⟩",
+            "ＴＥＬ：⟨０３－１２３４－５６７８⟩",
+            "フリーダイヤル⟨0120-123-456⟩",
+            "call 2024-06-15 09:00",
+            "call 2024-06-15 09",
+            "Call scheduled for 2024-06-15 09:00",
+            "Phone call 06/15/2024 09:00 AM",
+            "Telefontermin am 05.06.2024 09:00",
+            "电话会议 2024-06-15 09:00",
+            "RPC call failed\n2024-06-15 07:00:01,123 ERROR x",
+            "calls fixed\n## 0.1.9 (2015-02-03)",
+            "call at 07:00:00.123456789-04:00",
+            "the number is 0.123456789",
+            "we reach 350 000 000 people",
+            "call volume 123 456 789",
+            "cellular 900 1800 1900 MHz",
+            "calls: 120.345.678",
+            "mobile app 612 345 678",
+            "tel 17 30 0151 12345678",
+        ],
+    );
+}
+
 /// What is easily missed, and what is easily mistaken.
 mod hard {
     use super::check;

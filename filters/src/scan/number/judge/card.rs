@@ -42,8 +42,8 @@ impl Case<'_> {
             }
             last += 1;
         }
-        best.filter(|_| self.context(Detector::Card) != Context::Against)
-            .and_then(|last| self.found(Detector::Card, last))
+        // Grouped as cards are and with a valid checksum: no word speaks louder.
+        best.and_then(|last| self.found(Detector::Card, last))
     }
 
     /// Groups as cards are embossed: fours with a shorter or longer last one, or 4-6-5, 4-6-4, 4-5-6.
@@ -57,9 +57,9 @@ impl Case<'_> {
     fn believable(&self, digits: &[u8]) -> bool {
         match self.context(Detector::Card) {
             Context::For => true,
-            Context::Against => false,
+            Context::Named => false,
             // EAN-13 barcodes begin with 4 as old Visa cards do; UATP shares its 1 with every timestamp.
-            Context::Silent => {
+            Context::Against | Context::Silent => {
                 digits.len() != 13 && !card::is_doubtful(digits) && (digits[0] != b'1' || self.alone())
             }
         }

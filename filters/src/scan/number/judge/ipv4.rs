@@ -63,7 +63,7 @@ impl Case<'_> {
     fn is_version(&self, last: usize) -> bool {
         let digits = self.digits(last);
         match self.context(Detector::Ipv4) {
-            Context::Against => true,
+            Context::Against | Context::Named => true,
             Context::For => false,
             // Or an object identifier of X.500: 2.5.4 and 2.5.29 are its attributes and extensions.
             Context::Silent => {

@@ -4,8 +4,13 @@ use super::{Case, Side, Verdict};
 use crate::scan::check::isbn10;
 use crate::scan::check::plan::{e164, is_grouped_nanp, nanp};
 use crate::scan::number::Gap;
-use crate::scan::rules::{Context, Detector};
+use crate::scan::rules::{Context, Detector, Nearness};
 use crate::scan::units::LETTER;
+
+/// Digits of the longest number in a national form (Austria: 0 and thirteen, of which few are written).
+const MAX_NATIONAL: usize = 13;
+/// The same where no 0 stands before it (China).
+const MAX_WITHOUT_ZERO: usize = 11;
 
 impl Case<'_> {
     pub(super) fn phone(&self) -> Option<Verdict> {
@@ -122,11 +127,12 @@ impl Case<'_> {
         let extension = self.number.extension.is_some();
         let dashed = matches!(self.gap(area + 1), Some(Gap::Dash | Gap::Dot | Gap::Slash | Gap::Close));
         match (groups, context) {
-            (_, Context::Against) if !opened && !code => false,
+            (_, Context::Named) if !opened && !code => false,
             // A subtraction, unless it is said to be a number.
             (3, _) if self.gap(area + 2) == Some(Gap::Wide) => context == Context::For,
             (3, _) if opened || dashed || extension => true,
             (3, Context::For) => true,
+            (3, Context::Against) => false,
             (3, _) => apart,
             (2, _) => opened || code || extension || context == Context::For,
             (_, Context::For) => true,
@@ -147,26 +153,57 @@ impl Case<'_> {
             && self.number.groups.len() == 1
     }
 
-    /// A number in a national form, by what is said of it: it begins with 0 or is in several groups.
+    /// A number in a national form, by what is said of it: it begins with 0 and a word for it stands near, or right before it.
     fn national(&self) -> Option<usize> {
-        let number = self.number;
         if self.left() == Side::Joined {
             return None;
         }
-        let starts_zero = number.digits_of(self.first, self.first).first() == Some(&b'0');
+        let zero = self.digits(self.first).first() == Some(&b'0');
+        let last = self.national_layout(zero).filter(|last| !self.is_something_else(*last, zero))?;
+        let near = if zero || self.is_mobile(last) { Nearness::Near } else { Nearness::Next };
+        (self.nearness(Detector::Phone) >= near).then_some(last)
+    }
+
+    /// The last group of nine digits to thirteen, or of an extension behind a dash.
+    fn national_layout(&self, zero: bool) -> Option<usize> {
+        let number = self.number;
         let (mut total, mut best) = (0, None);
         for last in self.first..number.groups.len().min(self.first + 6) {
-            total += usize::from(self.len(last));
-            if total > 11 || last > self.first && self.gap(last) == Some(Gap::Wide) {
+            let len = usize::from(self.len(last));
+            if last > self.first && self.gap(last) == Some(Gap::Wide) {
                 break;
             }
-            let grouped = last > self.first && self.len(self.first) >= 3;
             let ends = self.right(last) != Side::Joined
                 || last + 1 == number.groups.len() && number.extension.is_some();
-            if ends && total >= 9 && (starts_zero || grouped) {
+            let extends = zero && total >= 9 && len <= 5 && self.gap(last) == Some(Gap::Dash);
+            total += len;
+            if total > if zero { MAX_NATIONAL } else { MAX_WITHOUT_ZERO } {
+                return if extends && ends { Some(last) } else { best };
+            }
+            if ends && total >= 9 {
                 best = Some(last);
             }
         }
-        best.filter(|_| self.context(Detector::Phone) == Context::For)
+        best
+    }
+
+    /// A Chinese mobile's number: eleven digits from 13 to 19.
+    fn is_mobile(&self, last: usize) -> bool {
+        matches!(self.digits(last), [b'1', b'3'..=b'9', rest @ ..] if rest.len() == 9)
+            && [self.len(self.first), self.len(self.first + 1)] != [10, 1]
+    }
+
+    /// A date, a book, a fraction, an amount, frequencies: what looks like a national number.
+    fn is_something_else(&self, last: usize, zero: bool) -> bool {
+        let (first, digits) = (self.first, self.digits(last));
+        let round =
+            (first..=last).filter(|group| self.number.digits_of(*group, *group).ends_with(b"00")).count();
+        let dots = (first + 1..=last).all(|group| self.gap(group) == Some(Gap::Dot));
+        self.holds_date(last)
+            || last == first && isbn10(digits)
+            || self.len(first) == 1 && self.gap(first + 1) == Some(Gap::Dot)
+            || !zero && (self.len(first) == 1 || last > first && dots || round > 1)
+            || digits.iter().all(|digit| *digit == digits[0])
+            || last == first && digits.ends_with(b"000000")
     }
 }

@@ -24,22 +24,13 @@ impl Case<'_> {
         {
             return None;
         }
-        let (left, right) = (self.left_of(Detector::Ssn), self.right(last));
+        let (left, right, context) =
+            (self.left_of(Detector::Ssn), self.right(last), self.context(Detector::Ssn));
         let apart = match gap {
-            Gap::Dash => {
-                left != Side::Joined
-                    && right != Side::Joined
-                    && self.context(Detector::Ssn) != Context::Against
-            }
-            Gap::Space => {
-                left == Side::Free && right == Side::Free && self.context(Detector::Ssn) != Context::Against
-                    || left != Side::Joined
-                        && right != Side::Joined
-                        && self.context(Detector::Ssn) == Context::For
-            }
-            Gap::Dot => {
-                left == Side::Free && right == Side::Free && self.context(Detector::Ssn) == Context::For
-            }
+            Gap::Dash => left != Side::Joined && right != Side::Joined && context != Context::Named,
+            Gap::Space if context == Context::For => left != Side::Joined && right != Side::Joined,
+            Gap::Space => left == Side::Free && right == Side::Free && context == Context::Silent,
+            Gap::Dot => left == Side::Free && right == Side::Free && context == Context::For,
             _ => false,
         };
         if apart { self.found(Detector::Ssn, last) } else { None }
