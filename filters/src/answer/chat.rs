@@ -210,8 +210,11 @@ impl Chat {
         amount.kept |= choice.role || choice.other;
         let role = choice.role;
         let progress = self.progress(core, index)?;
+        self.close_signed(core, at)?;
         let (mut changed, mut whole) = (false, false);
         for slot in slots {
+            let signature = self.chunk.choices[at].signed.contains(&self.chunk.slots[slot].field);
+            let end = if signature { Some(End::Whole) } else { end };
             let (passed, empty) = self.pass_slot(core, text, index, slot, end)?;
             self.settled = slot + 1;
             let leaves = match passed {
@@ -242,6 +245,21 @@ impl Chat {
         Ok(())
     }
 
+    /// Ends the lanes whose signature stands in this chunk without any more text: what they hold leaves before it.
+    fn close_signed(&mut self, core: &mut Core, at: usize) -> Result<(), Halt> {
+        for at_field in 0..self.chunk.choices[at].signed.len() {
+            let choice = &self.chunk.choices[at];
+            let (index, field) = (choice.index, choice.signed[at_field]);
+            if self.chunk.slots[choice.slots.clone()].iter().any(|slot| slot.field == field) {
+                continue; // with its last text, then
+            }
+            if let Some(key) = core.lanes.any_open(|key| key.index == index && key.field == field) {
+                self.close_lane(core, key, End::Whole)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Passes one text of a choice; whether it was empty to begin with.
     fn pass_slot(
         &mut self,
@@ -252,7 +270,7 @@ impl Chat {
         end: Option<End>,
     ) -> Result<(Passed, bool), Halt> {
         let slot = &self.chunk.slots[at];
-        let (field, sub, span) = (slot.field, slot.sub, slot.span.clone());
+        let (field, sub, span, signed) = (slot.field, slot.sub, slot.span.clone(), slot.signed);
         let key = Key { index, sub, field };
         if core.lanes.guarded()
             && let Some(id) = slot.call.clone()
@@ -265,6 +283,7 @@ impl Chat {
         let last = || !slots[at + 1..].iter().any(|later| (later.field, later.sub) == (field, sub));
         let inside = match field {
             Field::ToolArguments | Field::FunctionArguments => Inside::Json,
+            _ if signed => Inside::Signed,
             _ => Inside::Text,
         };
         let passed = match (field, end) {

@@ -2,6 +2,8 @@
 
 mod read;
 
+use std::ops::Range;
+
 use read::Whole;
 
 use super::core::{Core, Halt, Seen};
@@ -151,8 +153,16 @@ impl Rewrite<'_> {
         let unit = &self.whole.units[at];
         let (mut changed, mut blocked, mut gone) = (false, false, false);
         let spelled = !core.lanes.acts() || !unit.pieces.is_empty();
+        // What was taken out last.
+        let mut taken = 0..0;
         for piece in &self.whole.texts.pieces[unit.pieces.clone()] {
-            if gone || blocked && unit.calls.iter().any(|calls| calls.contains(&piece.span.start)) {
+            if gone || taken.contains(&piece.span.start) {
+                continue;
+            }
+            let call = unit.calls.iter().find(|call| call.contains(&piece.span.start));
+            if let Some(call) = call.filter(|_| blocked) {
+                take_out(core, call);
+                taken = call.clone();
                 continue;
             }
             core.meter.text(piece.span.len().saturating_sub(2));
@@ -166,9 +176,9 @@ impl Rewrite<'_> {
                 Err(Halt::Blocked) => {
                     blocked = true;
                     changed = true;
-                    if let Some(calls) = unit.calls.iter().find(|calls| calls.contains(&piece.span.start)) {
-                        core.splice.forget(calls);
-                        core.splice.replace(calls.clone(), b"null");
+                    if let Some(call) = call {
+                        take_out(core, call);
+                        taken = call.clone();
                     } else if choices && piece.kind == Kind::Raw {
                         core.splice.replace(piece.span.clone(), b"null");
                     } else if choices || piece.kind == Kind::Text && matches!(&*unit.kind, "text" | "message")
@@ -272,6 +282,12 @@ impl Rewrite<'_> {
             make(usage.as_ref(), out);
         });
     }
+}
+
+/// Puts `null` in the place of a value and of all that was changed in it.
+fn take_out(core: &mut Core, value: &Range<usize>) {
+    core.splice.forget(value);
+    core.splice.replace(value.clone(), b"null");
 }
 
 fn keep(core: &mut Core, text: &str, piece: &Piece, changed: bool) {

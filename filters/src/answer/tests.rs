@@ -7,6 +7,7 @@ mod plain;
 mod random;
 mod responses;
 mod structured;
+mod unnamed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

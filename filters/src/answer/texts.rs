@@ -39,16 +39,51 @@ const VERDICTS: [&str; 3] = ["content_filter_result", "content_filter_results", 
 /// Shortest string that is taken for base64 by its alphabet alone: images, audio, redacted thinking.
 const BASE64: usize = 64;
 
+/// Members of a chat message whose elements are pieces of thinking, of which some are signed:
+/// <https://docs.litellm.ai/docs/reasoning_content>,
+/// <https://openrouter.ai/docs/guides/best-practices/reasoning-tokens>.
+pub(super) const THINKING: [&str; 2] = ["reasoning_details", "thinking_blocks"];
+
 /// Whether a string under this key is no text.
 pub(super) fn is_no_text(key: &str, text: Str<'_>) -> bool {
-    let in_alphabet =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
+    let raw = text.raw();
     match key {
-        "data" | "result" | "b64_json" | "partial_image_b64" => {
-            text.raw().len() >= BASE64 && text.raw().bytes().all(in_alphabet)
-        }
-        _ => NO_TEXT.binary_search(&key).is_ok(),
+        "data" | "result" | "b64_json" | "partial_image_b64" => raw.len() >= BASE64 && is_base64(raw),
+        _ if NO_TEXT.binary_search(&key).is_ok() => true,
+        _ if is_signature(key) => raw.len() >= BASE64 && is_base64(raw),
+        _ => is_image(raw),
     }
+}
+
+/// Whether what stands under this key vouches for a text: `thought_signature` of Gemini's is another.
+pub(super) fn is_signature(key: &str) -> bool {
+    key.ends_with("signature") || key.ends_with("Signature")
+}
+
+/// A data URL of an image, in base64 (RFC 2397).
+fn is_image(raw: &str) -> bool {
+    const LONGEST_MEDIA_TYPE: usize = 256;
+    if !["data:image/", "data:image\\/"].iter().any(|scheme| raw.starts_with(scheme)) {
+        return false;
+    }
+    let head = &raw.as_bytes()[..raw.len().min(LONGEST_MEDIA_TYPE)];
+    let mark = b";base64,";
+    memchr::memmem::find(head, mark).is_some_and(|at| is_base64(&raw[at + mark.len()..]))
+}
+
+/// Whether a string, as it is spelled, has nothing outside the alphabets of base64. Some encoders escape every slash.
+pub(super) fn is_base64(raw: &str) -> bool {
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        let fits = match byte {
+            b'\\' => bytes.next() == Some(b'/'),
+            _ => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_'),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
 }
 
 /// One text, by its place in what was read.
@@ -117,6 +152,7 @@ impl Texts {
             }
             (_, Value::String(text)) if is_no_text(key, text) => {}
             (_, Value::Array | Value::Object) if VERDICTS.contains(&key) => walk.finish(&value)?,
+            (_, Value::Array) if THINKING.contains(&key) => self.collect_thinking(walk)?,
             (_, Value::String(text)) => {
                 let kind = match key {
                     "arguments" => Kind::Arguments,
@@ -156,6 +192,29 @@ impl Texts {
             }
             Value::String(text) => self.add(text.span(), Kind::Text),
             Value::Number(_) | Value::Bool(_) | Value::Null => {}
+        }
+        Ok(())
+    }
+
+    /// Collects from the rest of an array of thinking: what is signed must not change.
+    fn collect_thinking(&mut self, walk: &mut Walk<'_>) -> Result<(), Invalid> {
+        while walk.element()? {
+            let (first, mut signed) = (self.pieces.len(), false);
+            match walk.value()? {
+                Value::Object => {
+                    while let Some(key) = walk.key()? {
+                        let begins = walk.value_start();
+                        let value = walk.value()?;
+                        signed |= key.is("signature")
+                            && matches!(value, Value::String(text) if !text.raw().is_empty());
+                        self.collect_member(walk, &key.decode(), value, begins)?;
+                    }
+                }
+                value => self.collect(walk, value)?,
+            }
+            for piece in self.pieces[first..].iter_mut().filter(|_| signed) {
+                piece.kind = if piece.kind == Kind::Raw { Kind::Raw } else { Kind::Signed };
+            }
         }
         Ok(())
     }

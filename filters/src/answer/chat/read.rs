@@ -1,10 +1,15 @@
 //! One chunk of a chat or completions stream, read where it lies.
 
+mod places;
+
 use std::ops::Range;
+
+pub(super) use places::Place;
+use places::Segment;
 
 use crate::answer::core::MAX_DEPTH;
 use crate::answer::lanes::Field;
-use crate::answer::texts::{Texts, is_no_text};
+use crate::answer::texts::Texts;
 use crate::answer::usage::Counts;
 use crate::json::{Invalid, Str, Value, Walk};
 
@@ -23,13 +28,15 @@ pub(super) struct Chunk {
     pub(super) envelope: Vec<Range<usize>>,
     /// It carries something besides envelope, choices and usage.
     pub(super) other: bool,
-    /// Members of deltas that no surface names, each a path.
-    pub(super) paths: Vec<Vec<Segment>>,
+    /// Texts in members of deltas that no surface names.
+    pub(super) places: Vec<Place>,
     /// Texts beside the choices' own: each stands whole in this chunk.
     pub(super) texts: Texts,
     /// It has a form in which text cannot be told from the rest, or more members than can be told apart.
     pub(super) odd: bool,
     path: Vec<Segment>,
+    /// Literals of this chunk that are no pieces: a delta made here does not repeat them.
+    once: Vec<Range<usize>>,
 }
 
 /// The `usage` member.
@@ -51,6 +58,8 @@ pub(super) struct Choice {
     pub(super) tokens: Vec<Range<usize>>,
     /// `slots[..]` of this choice.
     pub(super) slots: Range<usize>,
+    /// Lanes whose signature is here: nothing of them may follow.
+    pub(super) signed: Vec<Field>,
     pub(super) role: bool,
     /// A tool call begins here.
     pub(super) calls: bool,
@@ -68,20 +77,12 @@ pub(super) struct Slot {
     pub(super) span: Range<usize>,
     /// Of the tool call's `id`, in the slot of its first text.
     pub(super) call: Option<Range<usize>>,
-}
-
-/// One step of a path into a delta.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Segment {
-    Key(String),
-    Element(usize),
+    /// A signature comes with it, or may come.
+    pub(super) signed: bool,
 }
 
 /// The "tool" of a legacy `function_call`.
 const LEGACY: u32 = u32::MAX;
-
-/// Most paths that are told apart in one answer.
-const MAX_PATHS: usize = 256;
 
 impl Chunk {
     /// Reads `data`, forgetting the last chunk.
@@ -90,6 +91,7 @@ impl Chunk {
         self.slots.clear();
         self.envelope.clear();
         self.path.clear();
+        self.once.clear();
         self.texts.clear();
         (self.has_choices, self.error, self.other, self.odd) = (false, false, false, false);
         (self.usage, self.model) = (None, None);
@@ -216,7 +218,7 @@ impl Chunk {
     }
 
     fn add(&mut self, field: Field, sub: u32, text: Str<'_>) {
-        self.slots.push(Slot { field, sub, span: text.span(), call: None });
+        self.slots.push(Slot { field, sub, span: text.span(), call: None, signed: false });
     }
 
     fn read_delta(&mut self, walk: &mut Walk<'_>, choice: &mut Choice) -> Result<(), Invalid> {
@@ -244,12 +246,7 @@ impl Chunk {
                     choice.tokens.push(begins..walk.at());
                 }
                 (_, Value::Null) => {}
-                (name, value) => {
-                    choice.other = true;
-                    self.path.push(Segment::Key(name.to_owned()));
-                    self.read_unknown(walk, value)?;
-                    self.path.clear();
-                }
+                (name, value) => self.read_other(walk, choice, name, key, value, begins)?,
             }
         }
         Ok(())
@@ -264,6 +261,7 @@ impl Chunk {
         }
         let (mut sub, mut id) = (position, None);
         while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("index", Value::Number(number)) => sub = number.parse().unwrap_or(position),
@@ -273,19 +271,14 @@ impl Chunk {
                 }
                 ("type", Value::String(_)) | (_, Value::Null) => {}
                 (name, value) => {
-                    choice.other = true;
-                    self.path.push(Segment::Key("tool_calls".to_owned()));
-                    self.path.push(Segment::Element(position as usize));
-                    self.path.push(Segment::Key(name.to_owned()));
-                    self.read_unknown(walk, value)?;
+                    self.path.push(Segment::Call);
+                    self.read_other(walk, choice, name, key, value, begins)?;
                     self.path.clear();
                 }
             }
         }
         for slot in &mut self.slots[first..] {
-            if !matches!(slot.field, Field::Other(_)) {
-                slot.sub = sub;
-            }
+            slot.sub = sub;
         }
         if id.is_some() {
             choice.calls = true;
@@ -313,50 +306,5 @@ impl Chunk {
             }
         }
         Ok(named)
-    }
-
-    /// A field that no surface names: each of its strings is a lane of its own, known by its path.
-    fn read_unknown(&mut self, walk: &mut Walk<'_>, value: Value<'_>) -> Result<(), Invalid> {
-        match value {
-            Value::String(text) => {
-                if let Some(Segment::Key(name)) = self.path.last()
-                    && is_no_text(name, text)
-                {
-                    return Ok(());
-                }
-                let at = match self.paths.iter().position(|path| *path == self.path) {
-                    Some(at) => at,
-                    None if self.paths.len() < MAX_PATHS => {
-                        self.paths.push(self.path.clone());
-                        self.paths.len() - 1
-                    }
-                    None => {
-                        self.odd = true;
-                        return Ok(());
-                    }
-                };
-                self.add(Field::Other(at as u16), 0, text);
-            }
-            Value::Object => {
-                while let Some(key) = walk.key()? {
-                    self.path.push(Segment::Key(key.decode().into_owned()));
-                    let value = walk.value()?;
-                    self.read_unknown(walk, value)?;
-                    self.path.pop();
-                }
-            }
-            Value::Array => {
-                let mut at = 0;
-                while walk.element()? {
-                    self.path.push(Segment::Element(at));
-                    let value = walk.value()?;
-                    self.read_unknown(walk, value)?;
-                    self.path.pop();
-                    at += 1;
-                }
-            }
-            Value::Number(_) | Value::Bool(_) | Value::Null => {}
-        }
-        Ok(())
     }
 }

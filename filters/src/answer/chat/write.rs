@@ -1,6 +1,6 @@
 //! Chunks that are made here: rests of lanes, usage, and the end that policy demands.
 
-use super::read::Segment;
+use super::read::Place;
 use super::{Chat, Progress};
 use crate::answer::core::Core;
 use crate::answer::lanes::{Field, Key};
@@ -31,7 +31,7 @@ impl Chat {
         let progress = self.choices.iter_mut().find(|choice| choice.index == key.index);
         let role =
             !self.completions && progress.is_some_and(|choice| !std::mem::replace(&mut choice.role, true));
-        let (envelope, paths, completions) = (&self.envelope, &self.chunk.paths, self.completions);
+        let (envelope, places, completions) = (&self.envelope, &self.chunk.places, self.completions);
         core.outlet.write(None, |out| {
             begin_choice(envelope, key.index, out);
             if completions {
@@ -43,7 +43,7 @@ impl Chat {
                 if role {
                     out.extend_from_slice(b"\"role\":\"assistant\",");
                 }
-                write_field(key, paths, literal, out);
+                write_field(key, places, literal, out);
                 out.push(b'}');
             }
             out.extend_from_slice(b",\"finish_reason\":null}]}");
@@ -130,7 +130,7 @@ fn begin_choice(envelope: &[u8], index: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("\"choices\":[{{\"index\":{index},").as_bytes());
 }
 
-fn write_field(key: Key, paths: &[Vec<Segment>], literal: &[u8], out: &mut Vec<u8>) {
+fn write_field(key: Key, places: &[Place], literal: &[u8], out: &mut Vec<u8>) {
     let sub = key.sub;
     let (before, after) = match key.field {
         Field::ReasoningContent => ("\"reasoning_content\":".to_owned(), String::new()),
@@ -140,34 +140,18 @@ fn write_field(key: Key, paths: &[Vec<Segment>], literal: &[u8], out: &mut Vec<u
             (format!("\"tool_calls\":[{{\"index\":{sub},\"function\":{{\"arguments\":"), "}}]".to_owned())
         }
         Field::FunctionArguments => ("\"function_call\":{\"arguments\":".to_owned(), "}".to_owned()),
-        Field::Other(at) => around(paths.get(usize::from(at)).map_or(&[], Vec::as_slice)),
+        Field::Other(at) => match places.get(usize::from(at)) {
+            Some(Place { before, after, of_call: true, .. }) => {
+                (format!("\"tool_calls\":[{{\"index\":{sub},{before}"), format!("{after}}}]"))
+            }
+            Some(Place { before, after, .. }) => (before.clone(), after.clone()),
+            None => return,
+        },
         _ => ("\"content\":".to_owned(), String::new()),
     };
     out.extend_from_slice(before.as_bytes());
     out.extend_from_slice(literal);
     out.extend_from_slice(after.as_bytes());
-}
-
-/// What stands before and after a text at `path` in a delta. Elements of arrays stand alone: their number is not repeated.
-fn around(path: &[Segment]) -> (String, String) {
-    let (mut before, mut after) = (Vec::new(), String::new());
-    for (at, segment) in path.iter().enumerate() {
-        match segment {
-            Segment::Key(key) => {
-                if at > 0 {
-                    before.push(b'{');
-                    after.insert(0, '}');
-                }
-                json::encode(key, &mut before);
-                before.push(b':');
-            }
-            Segment::Element(_) => {
-                before.push(b'[');
-                after.insert(0, ']');
-            }
-        }
-    }
-    (String::from_utf8_lossy(&before).into_owned(), after)
 }
 
 fn usage_object(usage: &Usage) -> String {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::answer::core::MAX_DEPTH;
-use crate::answer::texts::Texts;
+use crate::answer::texts::{THINKING, Texts};
 use crate::answer::usage::Counts;
 use crate::chat::Api;
 use crate::json::{Invalid, Value, Walk};
@@ -39,7 +39,7 @@ pub(super) struct Unit {
     pub(super) kind: String,
     /// Value of a choice's `finish_reason`, or of an item's `status`.
     pub(super) end: Option<Range<usize>>,
-    /// Values of `tool_calls` and `function_call`.
+    /// Values of `tool_calls`, `function_call` and of thinking that may be signed: a block takes them out whole.
     pub(super) calls: Vec<Range<usize>>,
 }
 
@@ -139,7 +139,7 @@ impl Whole {
             let value = walk.value()?;
             let name = key.decode();
             self.texts.collect_member(walk, &name, value, begins)?;
-            if matches!(&*name, "tool_calls" | "function_call") {
+            if matches!(&*name, "tool_calls" | "function_call") || THINKING.contains(&&*name) {
                 unit.calls.push(begins..walk.at());
             }
         }

@@ -132,7 +132,9 @@ fn a_lane_deep_inside_an_unknown_field_is_one_too() {
     for piece in pieces(&format!("to {MAIL}"), 3) {
         input.push(delta(
             0,
-            &format!(r#"{{"reasoning_details":[{{"type":"reasoning.text","text":"{piece}"}}]}}"#),
+            &format!(
+                r#"{{"reasoning_details":[{{"type":"reasoning.text","text":"{piece}","format":"unknown"}}]}}"#
+            ),
         ));
     }
     input.push(finish(0, "stop"));

@@ -4,7 +4,6 @@
 //! except under the keys that hold ids, signatures and payloads.
 
 use super::{Fail, Reader, Seen, wrong};
-use crate::chat::Api;
 use crate::chat::call::{Form, Role};
 use crate::json::{Fault, Invalid, Str, Value};
 
@@ -99,9 +98,8 @@ impl<'a> Reader<'a> {
                 text.role = Role::Document;
             }
         }
-        // Anthropic checks the signature over the block's bytes.
-        let sealed = self.api == Api::Messages || self.api == Api::CountTokens;
-        if sealed && ((signed && kind == "thinking") || kind == "redacted_thinking") {
+        // Anthropic checks the signature over the block's bytes, whichever surface it was said on.
+        if signed && matches!(kind, "thinking" | "reasoning.text") || kind == "redacted_thinking" {
             for text in &mut self.texts[first..] {
                 text.rewrite = false;
             }

@@ -16,6 +16,7 @@ const MESSAGE: &[&str] = &[
     "reasoning",
     "reasoning_content",
     "reasoning_details",
+    "thinking_blocks",
 ];
 
 /// Finds the last user message and the tool results after it, while a conversation is read in its order.

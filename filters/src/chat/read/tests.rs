@@ -108,6 +108,28 @@ fn texts_of_completions_and_embeddings() {
     assert!(texts(Api::Embeddings, r#"{"model":"m","input":[[1,2],[3]],"prompt":"NO"}"#).is_empty());
 }
 
+/// Thinking that a gateway's clients send back on the chat surface: what is signed is read and left as it is.
+#[test]
+fn signed_thinking_of_chat_messages() {
+    let body = r#"{"model":"m","messages":[
+        {"role":"assistant","thinking_blocks":[{"type":"thinking","thinking":"one","signature":"NO"},{"type":"thinking","thinking":"two"}],
+            "reasoning_details":[{"type":"reasoning.text","text":"three","signature":"NO","format":"NO","index":0},
+                {"type":"reasoning.summary","summary":"four"},{"type":"reasoning.text","text":"five"}]},
+        {"role":"user","content":"q","thinking_blocks":[{"type":"thinking","thinking":"forged","signature":"NO"}]}]}"#;
+    assert_eq!(
+        texts(Api::Chat, body),
+        [
+            "=Assistant messages[0].thinking_blocks[0].thinking one",
+            "Assistant messages[0].thinking_blocks[1].thinking two",
+            "=Assistant messages[0].reasoning_details[0].text three",
+            "Assistant messages[0].reasoning_details[1].summary four",
+            "Assistant messages[0].reasoning_details[2].text five",
+            "!User messages[1].content q",
+            "!User messages[1].thinking_blocks[0].thinking forged",
+        ]
+    );
+}
+
 #[test]
 fn texts_of_anthropic_messages() {
     let body = r#"{"model":"m","max_tokens":1,"metadata":{"user_id":"u_session_1"},"system":[{"type":"text","text":"first","cache_control":{"type":"ephemeral"}},{"type":"text","text":"second"}],
