@@ -1,7 +1,7 @@
 //! What stands in a value's place, and what one request remembers of its findings.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
@@ -39,6 +39,10 @@ pub struct Finding {
 
 /// Findings kept apart by place.
 const MAX_FINDINGS: usize = 256;
+/// Kinds whose masks are kept free, and that have values.
+const MAX_KINDS: usize = 1024;
+/// Longest key that an answer may say again: so much of it is held until its last letter is known.
+const MAX_REPEATED: usize = 320;
 /// Place of the others.
 const OVERFLOW: &str = "…";
 
@@ -49,6 +53,8 @@ pub struct Masker {
     numbers: HashMap<(Arc<str>, String), u32>,
     per_kind: HashMap<Arc<str>, u32>,
     carried: HashSet<(Arc<str>, String)>,
+    /// Of them the keys, letter by letter.
+    keys: BTreeSet<(Arc<str>, String)>,
     findings: Vec<Finding>,
     quiet: bool,
     key: Option<PseudonymKey>,
@@ -109,7 +115,7 @@ impl Masker {
         let pseudonym = found.action == Action::Pseudonymise && found.direction == Direction::Request;
         if let (true, true, Some(key)) = (pseudonym, shape != Shape::JsonNumber, &self.key) {
             let stand_ins = Arc::make_mut(&mut self.stand_ins);
-            let exact = is_exact(found, value);
+            let exact = is_exact(found);
             let value = found.decoded.decode(value);
             let made = stand_ins.make(key, &self.look_alikes, &found.kind, &value, exact);
             return made.unwrap_or_else(|| format!("[{}]", found.kind.to_uppercase()));
@@ -147,6 +153,18 @@ impl Masker {
         }
     }
 
+    /// A conversation holds a mask with this number already, of a value that nobody knows any more: new values get later ones.
+    pub(super) fn keep_free(&mut self, kind: &str, number: u32) {
+        if number as usize > self.room.values / 2 {
+            return; // likely none of ours, and there must be as many behind it
+        }
+        if let Some(last) = self.per_kind.get_mut(kind) {
+            *last = number.max(*last);
+        } else if self.per_kind.len() < MAX_KINDS {
+            self.per_kind.insert(kind.into(), number);
+        }
+    }
+
     /// While quiet, nothing is counted: for texts that were counted already and are given again (a delta, then the whole).
     pub fn set_quiet(&mut self, quiet: bool) {
         self.quiet = quiet;
@@ -160,6 +178,9 @@ impl Masker {
         // Past the limit: what was not noted is masked in the answer, as if the request had not said it.
         if found.direction == Direction::Request && self.carried.len() < self.room.values {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
+            if is_exact(found) && value.len() <= MAX_REPEATED {
+                self.keys.insert((found.kind.clone(), found.decoded.decode(value).into_owned()));
+            }
         }
         self.tally(Finding {
             direction: found.direction,
@@ -192,9 +213,21 @@ impl Masker {
         }
     }
 
-    /// Whether the request carried this value in clear: its answer may say it again.
+    /// Whether the request carried this value in clear: its answer may say it again. Not for keys, of which a stream knows no more
+    /// than how they begin.
     pub fn carries(&self, found: &Found, value: &str) -> bool {
         self.carried.contains(&(found.kind.clone(), canonical(found, value)))
+    }
+
+    /// Whether a key that the request carried in clear begins with `text`: what follows tells whether it is this one.
+    pub(super) fn carries_from(&self, kind: &Arc<str>, text: &str) -> bool {
+        let from = (kind.clone(), text.to_owned());
+        self.keys.range(&from..).next().is_some_and(|(of, key)| of == kind && key.starts_with(text))
+    }
+
+    /// Whether the request carried exactly this key in clear.
+    pub(super) fn carries_key(&self, kind: &Arc<str>, text: &str) -> bool {
+        self.keys.contains(&(kind.clone(), text.to_owned()))
     }
 
     /// The tally so far.
@@ -210,8 +243,8 @@ fn canonical(found: &Found, value: &str) -> String {
 }
 
 /// Whether every letter of a value counts, its case included: keys that differ in it are two.
-fn is_exact(found: &Found, value: &str) -> bool {
-    &*found.kind == "secret" || found.identity < value.len()
+fn is_exact(found: &Found) -> bool {
+    &*found.kind == "secret" || found.open
 }
 
 pub(super) fn fold(value: &str) -> String {

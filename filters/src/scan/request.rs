@@ -20,6 +20,7 @@ pub use ids::Identifiers;
 
 use self::refusal::Refusal;
 use super::injection::{self, Scratch};
+use super::mask::shape;
 use super::rules::Scanned;
 use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, RuleId, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
@@ -177,9 +178,16 @@ impl Screening<'_> {
 
         let mut found = std::mem::take(&mut self.found);
         self.done.scanned += scanned.len();
-        let Scanned { demanded, overran } = self.rules.scan_fully(self.policy, scanned, &mut found);
+        let Scanned { demanded, stand_ins, overran } =
+            self.rules.scan_fully(self.policy, scanned, &mut found);
         if overran && acted_on(text) {
             return Err(Unchecked::Overran(locator(text.span.start)));
+        }
+        for (rule, number) in stand_ins {
+            self.masker.keep_free(&self.rules.info(rule).kind, number);
+        }
+        for (kind, number) in shape::masks(scanned) {
+            self.masker.keep_free(&kind, number);
         }
         if !found.is_empty() {
             let nested = if is_json { nested::places(&decoded, &found, text.role) } else { None };
@@ -271,6 +279,9 @@ impl Screening<'_> {
                 (Some(Fate::Replaced), _) => Some(Action::Mask),
                 _ => None,
             };
+        }
+        if found.open && found.identity > 0 {
+            found.identity = value.len(); // the whole of it is here
         }
         let fate = fate(text, found.action);
         found.action = match (fate, found.action) {

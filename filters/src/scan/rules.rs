@@ -71,6 +71,8 @@ pub struct Found {
     /// How many raw bytes of the span tell this value from others: all, but for open-ended keys, known by where they committed.
     /// None of what goes on behind a finding that stands inside of this one: it was counted.
     pub identity: usize,
+    /// Its rule has an open end: the value may go on behind what committed it.
+    pub open: bool,
     /// Escapes that were looked through to find it.
     pub decoded: Escapes,
 }
@@ -80,6 +82,8 @@ pub struct Found {
 pub(super) struct Scanned {
     /// What the rules that demand labels have found, also where nothing is told of it as it overlaps a finding.
     pub(super) demanded: Vec<(RuleId, Range<usize>)>,
+    /// Stand-ins that came back, with the numbers that they bear.
+    pub(super) stand_ins: Vec<(RuleId, u32)>,
     /// A value of a rule that acts went on past the raw bytes that it may have: what follows may be the rest of it.
     pub(super) overran: bool,
 }
@@ -305,9 +309,9 @@ impl Rules {
         }
         let view = View { text, base: 0, end, fold: &self.fold };
         pass.finish(self, policy, &view, super::End::Whole, &mut sink);
-        let demanded = sink.into_demanded();
+        let beside = sink.into_beside();
         put_in_order(found, first);
-        Scanned { demanded, overran: pass.overran() }
+        Scanned { overran: pass.overran(), ..beside }
     }
 
     /// How much of a prompt injection a text is.
@@ -363,9 +367,9 @@ impl Rules {
         self.specs[rule.index()].validator
     }
 
-    /// Whether `text`, which the rule has found, is a stand-in that came back in a conversation.
-    pub(super) fn is_stand_in(&self, rule: RuleId, text: &str) -> bool {
-        self.specs[rule.index()].stand_ins.is_some_and(|form| form.is_stand_in(text))
+    /// The number that `text` bears, which the rule has found, if it is a stand-in that came back in a conversation.
+    pub(super) fn stand_in_number(&self, rule: RuleId, text: &str) -> Option<u32> {
+        self.specs[rule.index()].stand_ins.and_then(|form| form.number_of(text))
     }
 
     #[cfg(test)]
@@ -396,6 +400,7 @@ impl Rules {
             direction: policy.direction(),
             span,
             identity,
+            open: false,
             decoded: Escapes::NONE,
         }
     }

@@ -51,14 +51,25 @@ pub struct Scanner {
     window: String,
     base: usize,
     sent: usize,
-    /// The last finding passes as it is: the request carried it.
-    echoes: bool,
+    echo: Echo,
     blocked: Option<Found>,
     /// Number of the first value that was replaced in a JSON number.
     counted: Option<u32>,
     overran: bool,
     /// Findings by their place in the whole text, where somebody wants them.
     record: Option<Record>,
+}
+
+/// What becomes of a finding that the request may have carried in clear.
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Echo {
+    /// It is replaced, or refused.
+    #[default]
+    No,
+    /// It passes.
+    Passes,
+    /// It is a key, and so far one that the request carried begins as it does. It is held until it ends, or differs.
+    Perhaps(Found),
 }
 
 /// Findings to be asked for.
@@ -84,7 +95,7 @@ impl Scanner {
             window: String::new(),
             base: 0,
             sent: 0,
-            echoes: false,
+            echo: Echo::No,
             blocked: None,
             counted: None,
             overran: false,
@@ -181,7 +192,8 @@ impl Scanner {
     fn end(&mut self, masker: &mut Masker, end: End, out: &mut String) {
         if self.blocked.is_none() {
             self.step(masker, out, |pass, rules, policy, view, sink| {
-                pass.finish(rules, policy, view, end, sink)
+                let go_on = pass.finish(rules, policy, view, end, sink);
+                go_on && sink.key_ends(view.end)
             });
         }
         self.reset();
@@ -260,7 +272,7 @@ impl Scanner {
     fn reset(&mut self) {
         self.pass = Pass::new(&self.rules, &self.policy);
         self.window.clear();
-        (self.base, self.sent, self.echoes) = (0, 0, false);
+        (self.base, self.sent, self.echo) = (0, 0, Echo::No);
     }
 
     /// Whether a value went on past the raw bytes that may be held: a beginning of it was taken for a finding, what follows may be
@@ -307,9 +319,9 @@ impl Scanner {
             out,
             location: &self.location,
             shape: self.shape,
-            echo: self.policy.switches().echo && self.policy.direction() == super::Direction::Answer,
+            may_echo: self.policy.switches().echo && self.policy.direction() == super::Direction::Answer,
             sent: &mut self.sent,
-            echoes: &mut self.echoes,
+            echo: &mut self.echo,
             blocked: &mut self.blocked,
             counted: &mut self.counted,
             record: &mut self.record,
@@ -348,21 +360,62 @@ struct Output<'a> {
     out: &'a mut String,
     location: &'a str,
     shape: Shape,
-    echo: bool,
+    may_echo: bool,
     sent: &'a mut usize,
-    echoes: &'a mut bool,
+    echo: &'a mut Echo,
     blocked: &'a mut Option<Found>,
     counted: &'a mut Option<u32>,
     record: &'a mut Option<Record>,
 }
 
 impl Output<'_> {
-    /// Sends the text up to `end` as it is.
+    /// Sends the text up to `end` as it is, or up to a key of which nobody knows yet whether it may pass.
     fn send(&mut self, end: usize) {
-        if end > *self.sent {
+        if end > *self.sent && !matches!(self.echo, Echo::Perhaps(_)) {
             self.out.push_str(self.view.raw(*self.sent, end));
             *self.sent = end;
         }
+    }
+}
+
+impl Output<'_> {
+    /// Something stands in the place of a finding up to `end`; false if it is refused.
+    fn replace(&mut self, found: Found, end: usize) -> bool {
+        *self.echo = Echo::No;
+        let value = self.view.raw(found.span.start, found.span.end);
+        self.masker.note(self.location, &found, value);
+        if found.action == Action::Block {
+            *self.blocked = Some(found);
+            return false;
+        }
+        *self.sent = end;
+        if self.shape == Shape::JsonNumber {
+            self.counted.get_or_insert(self.masker.number(&found, value).unwrap_or_default());
+        }
+        let stand_in = self.masker.stand_in(&found, value, self.shape);
+        self.out.push_str(&stand_in);
+        if let Some(record) = self.record {
+            let grown = Found { span: found.span.start..end, ..found };
+            record.whole.extend(record.open.replace(grown));
+        }
+        true
+    }
+
+    /// A key up to `end`, without the full stop of a sentence, which the run of some keys takes in.
+    fn key(&self, found: &Found, end: usize) -> &str {
+        self.view.raw(found.span.start, end).trim_end_matches('.')
+    }
+
+    /// The key that may be the request's ends here; false if it is another, and refused.
+    fn key_ends(&mut self, end: usize) -> bool {
+        let Echo::Perhaps(found) = &*self.echo else { return true };
+        if !self.masker.carries_key(&found.kind, self.key(found, end)) {
+            let found = found.clone();
+            return self.replace(found, end);
+        }
+        *self.echo = Echo::Passes;
+        self.send(end);
+        true
     }
 }
 
@@ -370,32 +423,34 @@ impl Sink for Output<'_> {
     fn act(&mut self, found: Found) -> bool {
         let value = self.view.raw(found.span.start, found.span.end);
         self.send(found.span.start);
-        *self.echoes = self.echo && self.masker.carries(&found, value);
-        if *self.echoes {
-            return true;
-        }
-        self.masker.note(self.location, &found, value);
-        if found.action == Action::Block {
-            *self.blocked = Some(found);
-            return false;
-        }
-        *self.sent = found.span.end;
-        if self.shape == Shape::JsonNumber {
-            self.counted.get_or_insert(self.masker.number(&found, value).unwrap_or_default());
-        }
-        let stand_in = self.masker.stand_in(&found, value, self.shape);
-        self.out.push_str(&stand_in);
-        if let Some(record) = self.record {
-            record.whole.extend(record.open.replace(found));
+        if self.may_echo && found.open && self.masker.carries_from(&found.kind, value) {
+            *self.echo = Echo::Perhaps(found);
+        } else if self.may_echo && !found.open && self.masker.carries(&found, value) {
+            *self.echo = Echo::Passes;
+        } else {
+            let end = found.span.end;
+            return self.replace(found, end);
         }
         true
     }
 
-    fn extend(&mut self, end: usize) {
-        if !*self.echoes {
-            *self.sent = end.max(*self.sent);
-            if let Some(open) = self.record.as_mut().and_then(|record| record.open.as_mut()) {
-                open.span.end = end;
+    fn extend(&mut self, end: usize, goes_on: bool) -> bool {
+        match &*self.echo {
+            Echo::Passes => true,
+            Echo::Perhaps(_) if !goes_on => self.key_ends(end),
+            Echo::Perhaps(found) => {
+                if self.masker.carries_from(&found.kind, self.key(found, end)) {
+                    return true;
+                }
+                let found = found.clone();
+                self.replace(found, end)
+            }
+            Echo::No => {
+                *self.sent = end.max(*self.sent);
+                if let Some(open) = self.record.as_mut().and_then(|record| record.open.as_mut()) {
+                    open.span.end = end;
+                }
+                true
             }
         }
     }
@@ -422,6 +477,9 @@ impl Sink for Output<'_> {
 
     /// What arrives in pieces is an answer: it has its target.
     fn demand(&mut self, _rule: RuleId, _span: Range<usize>) {}
+
+    /// Its number was given out by the request's end.
+    fn stand_in(&mut self, _rule: RuleId, _number: u32) {}
 }
 
 #[cfg(test)]

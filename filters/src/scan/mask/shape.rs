@@ -25,6 +25,8 @@ pub(in crate::scan) enum Form {
 const COUNTED: usize = 5;
 /// Fewest digits of a number of zeros that is known for one.
 const FEWEST: usize = 7;
+/// Bytes of a mask inside of its brackets.
+const MAX_MASK: usize = 80;
 /// Lengths of secrets' stand-ins.
 const CLASSES: [usize; 3] = [16, 32, 64];
 /// Schemes that a secret's stand-in shows: those of URLs with a password, and of webhooks.
@@ -85,6 +87,18 @@ pub(crate) fn number(literal: &str, n: u32) -> String {
     made
 }
 
+/// The masks of [`Shape::Text`](super::Shape::Text) in a text, `[EMAIL_1]`: kinds in lower case, and numbers.
+pub(in crate::scan) fn masks(text: &str) -> impl Iterator<Item = (String, u32)> + '_ {
+    memchr::memchr_iter(b'[', text.as_bytes()).filter_map(|at| {
+        let inside = &text[at + 1..];
+        let len = inside.bytes().take(MAX_MASK).position(|b| b == b']')?;
+        let (kind, number) = inside[..len].rsplit_once('_')?;
+        let of_a_kind = kind.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let number = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok())??;
+        (of_a_kind && !kind.is_empty()).then(|| (kind.to_ascii_lowercase(), number))
+    })
+}
+
 /// `n` in so many digits: zeros before it, or its last ones.
 fn counting(n: u32, digits: usize) -> String {
     let n = n.to_string();
@@ -121,20 +135,20 @@ impl Form {
         }
     }
 
-    /// Whether a text, all that was found, is a stand-in of this form.
-    pub(in crate::scan) fn is_stand_in(self, text: &str) -> bool {
+    /// The number that a text bears, all that was found, if it is a stand-in of this form.
+    pub(in crate::scan) fn number_of(self, text: &str) -> Option<u32> {
         let text = text.to_ascii_lowercase();
         match self {
             // What else can stand before an `@` was there before the value: it slid, or another stand-in ends there.
-            Form::Email => text.rfind("email-").is_some_and(|from| self.is_remade(&text[from..])),
+            Form::Email => text.rfind("email-").and_then(|from| self.remade(&text[from..])),
             // A password may have been an address.
-            Form::Secret => self.is_remade(&text) || Form::Email.is_remade(&text),
-            _ => self.is_remade(&text),
+            Form::Secret => self.remade(&text).or_else(|| Form::Email.remade(&text)),
+            _ => self.remade(&text),
         }
     }
 
-    fn is_remade(self, lower: &str) -> bool {
-        self.counted(lower).is_some_and(|n| self.make(lower, n).eq_ignore_ascii_case(lower))
+    fn remade(self, lower: &str) -> Option<u32> {
+        self.counted(lower).filter(|n| self.make(lower, *n).eq_ignore_ascii_case(lower))
     }
 
     /// The value with zeros for its digits, `n` at their end, and `X` for its letters: not for an account's country, nor for the
@@ -237,7 +251,7 @@ mod tests {
         ] {
             let made = string(kind, value, 7);
             assert_eq!(made, expect, "{value}");
-            let known = Form::of(kind).is_some_and(|form| form.is_stand_in(&made));
+            let known = Form::of(kind).is_some_and(|form| form.number_of(&made).is_some());
             // Six digits may be a value's.
             assert_eq!(known, !matches!(value, "Acme" | "QQ123456C" | "1-800-FLOWERS"), "{made}");
         }
@@ -289,9 +303,9 @@ mod tests {
                     let number = |form| matches!(form, Form::Phone | Form::Digits | Form::Iban);
                     let address = kind == "email" && form == Form::Secret;
                     if own || address || !Form::of(kind).is_some_and(number) || !number(form) {
-                        assert_eq!(form.is_stand_in(&made), own || address, "{made} as {form:?}");
+                        assert_eq!(form.number_of(&made).is_some(), own || address, "{made} as {form:?}");
                         assert_eq!(
-                            form.is_stand_in(&made.to_uppercase()),
+                            form.number_of(&made.to_uppercase()).is_some(),
                             own || address,
                             "{made} as {form:?}"
                         );
@@ -300,8 +314,8 @@ mod tests {
             }
         }
         // What stood before an address that was longer, and two side by side.
-        assert!(Form::Email.is_stand_in("aaaaemail-1@masked.invalid"));
-        assert!(Form::Email.is_stand_in("masked.invalidemail-2@masked.invalid"));
+        assert_eq!(Form::Email.number_of("aaaaemail-1@masked.invalid"), Some(1));
+        assert_eq!(Form::Email.number_of("masked.invalidemail-2@masked.invalid"), Some(2));
     }
 
     #[test]
@@ -361,7 +375,7 @@ mod tests {
             (Form::Iban, &["DE89370400440532013000", "DE00370400440532013000", "GB00WEST00000000000007"]),
         ] {
             for value in values {
-                assert!(!form.is_stand_in(value), "{value} as {form:?}");
+                assert!(form.number_of(value).is_none(), "{value} as {form:?}");
             }
         }
     }

@@ -484,3 +484,35 @@ mod injections {
         assert_eq!(screen(Action::Off, &said(ORDER, ORDER, ORDER)), (None, Vec::new()));
     }
 }
+
+/// Of a request the whole key is known: two that begin alike are two.
+#[test]
+fn keys_that_begin_alike_have_numbers_of_their_own() {
+    let key =
+        |payload: &str| format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{payload}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6y");
+    let (one, other) = (key("hbGljZSJ9"), key("ib2IifQ"));
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"{one} and {other} and {one} again"}}]}}"#
+    );
+    let masked = bench(MASK).screen(Api::Chat, &body).body;
+    assert!(masked.contains(r#""[SECRET_1] and [SECRET_2] and [SECRET_1] again""#), "{masked}");
+}
+
+/// An answer's mask that came back keeps its number, whatever it stands for: new values get others, and the same every turn.
+#[test]
+fn masks_of_earlier_answers_keep_their_numbers() {
+    for (history, last) in [
+        ("Ask [EMAIL_2].", "[EMAIL_3]"),
+        ("Ask [EMAIL_7] or [EMAIL_4].", "[EMAIL_8]"),
+        ("Ask email-5@masked.invalid.", "[EMAIL_6]"),
+        // Of a kind of its own, of no kind, and far from any.
+        ("Ask [PHONE_9], [email_9], [EMAIL_x], [_9], [EMAIL_99999999999] or [EMAIL_65000].", "[EMAIL_2]"),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"I am alice@corp.com"}},{{"role":"assistant","content":"{history}"}},{{"role":"user","content":"Tell bob@corp.com, says alice@corp.com"}}]}}"#
+        );
+        let masked = bench(MASK).screen(Api::Chat, &body).body;
+        assert!(masked.contains("I am [EMAIL_1]"), "{masked}");
+        assert!(masked.contains(&format!("Tell {last}, says [EMAIL_1]")), "{masked}");
+    }
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Sweep;
 use crate::scan::escape::Decoded;
 use crate::scan::machine::{Rest, Swallowed};
-use crate::scan::rules::{Found, RuleId, Rules};
+use crate::scan::rules::{Found, RuleId, Rules, Scanned};
 use crate::scan::units::View;
 use crate::scan::{Escapes, Policy};
 
@@ -29,7 +29,10 @@ impl Decided {
     /// knows yet what it is.
     fn is_one(&self, rules: &Rules, policy: &Policy, views: &Views<'_>, sink: &mut impl Sink) -> bool {
         let text = views.raw.raw(self.start, self.end);
-        if self.rest.is_none() && rules.is_stand_in(self.rule, &self.escapes(policy).decode(text)) {
+        if self.rest.is_none()
+            && let Some(number) = rules.stand_in_number(self.rule, &self.escapes(policy).decode(text))
+        {
+            sink.stand_in(self.rule, number);
             return false;
         }
         sink.demand(self.rule, self.start..self.end);
@@ -53,14 +56,16 @@ pub(super) struct Views<'a> {
 pub(in crate::scan) trait Sink {
     /// A finding of a rule that acts, in order; false: stop here.
     fn act(&mut self, found: Found) -> bool;
-    /// The last finding that acts goes on up to `end`.
-    fn extend(&mut self, end: usize);
+    /// The last finding that acts goes on up to `end`, and may go on from there; false: stop here.
+    fn extend(&mut self, end: usize, goes_on: bool) -> bool;
     /// A finding that is only recorded; it may go on.
     fn observe(&mut self, found: Found, goes_on: bool);
     /// The last finding that is only recorded goes on up to `end`, and may go on from there.
     fn extend_observed(&mut self, end: usize, goes_on: bool);
     /// A rule has found something, even if nothing else is said of it since it overlaps another finding.
     fn demand(&mut self, rule: RuleId, span: Range<usize>);
+    /// What a rule has found is a stand-in that came back, with the number that it bears.
+    fn stand_in(&mut self, rule: RuleId, number: u32);
 }
 
 /// Findings of a whole text.
@@ -69,18 +74,18 @@ pub(in crate::scan) struct Whole<'f> {
     found: &'f mut Vec<Found>,
     last: Option<usize>,
     last_observed: Option<usize>,
-    /// What the rules that demand labels have found, also where it overlaps other findings.
-    demanded: Vec<(RuleId, Range<usize>)>,
+    beside: Scanned,
     policy: &'f Policy,
 }
 
 impl<'f> Whole<'f> {
     pub(in crate::scan) fn new(policy: &'f Policy, found: &'f mut Vec<Found>) -> Whole<'f> {
-        Whole { found, last: None, last_observed: None, demanded: Vec::new(), policy }
+        Whole { found, last: None, last_observed: None, beside: Scanned::default(), policy }
     }
 
-    pub(in crate::scan) fn into_demanded(self) -> Vec<(RuleId, Range<usize>)> {
-        self.demanded
+    /// What was told beside the findings.
+    pub(in crate::scan) fn into_beside(self) -> Scanned {
+        self.beside
     }
 }
 
@@ -91,10 +96,11 @@ impl Sink for Whole<'_> {
         true
     }
 
-    fn extend(&mut self, end: usize) {
+    fn extend(&mut self, end: usize, _goes_on: bool) -> bool {
         if let Some(last) = self.last {
             self.found[last].span.end = end;
         }
+        true
     }
 
     fn observe(&mut self, found: Found, _goes_on: bool) {
@@ -110,8 +116,12 @@ impl Sink for Whole<'_> {
 
     fn demand(&mut self, rule: RuleId, span: Range<usize>) {
         if self.policy.demands(rule).is_some() {
-            self.demanded.push((rule, span));
+            self.beside.demanded.push((rule, span));
         }
+    }
+
+    fn stand_in(&mut self, rule: RuleId, number: u32) {
+        self.beside.stand_ins.push((rule, number));
     }
 }
 
@@ -222,7 +232,9 @@ impl Sweep {
             let before = self.acting.end;
             self.acting.swallow(rules, views);
             self.acted.push((before, self.acting.end));
-            sink.extend(self.acting.end);
+            if !sink.extend(self.acting.end, self.acting.goes_on()) {
+                return false;
+            }
         }
         if self.observing.goes_on() {
             self.observing.swallow(rules, views);
@@ -286,7 +298,7 @@ impl Sweep {
         }
         if d.rest.is_some() {
             self.acting.swallow(rules, views);
-            sink.extend(self.acting.end);
+            go_on = go_on && sink.extend(self.acting.end, self.acting.goes_on());
         }
         self.acted.push((start, self.acting.end));
         go_on
@@ -313,7 +325,11 @@ impl Sweep {
 
 fn found(d: &Decided, span: Range<usize>, rules: &Rules, policy: &Policy) -> Found {
     let identity = span.len();
-    Found { decoded: d.escapes(policy), ..rules.found(policy, d.rule, span, identity) }
+    Found {
+        open: d.rest.is_some(),
+        decoded: d.escapes(policy),
+        ..rules.found(policy, d.rule, span, identity)
+    }
 }
 
 #[cfg(test)]

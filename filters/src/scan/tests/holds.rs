@@ -199,3 +199,59 @@ fn an_answer_may_repeat_what_its_request_carried() {
     scanner.finish(&mut masker, End::Whole, &mut out);
     assert_eq!(out, "Hello Alice@corp.com, ask [EMAIL_1].");
 }
+
+/// A key is the request's own only if it is so to its last letter: until then it waits, whatever the cuts.
+#[test]
+fn an_answer_may_repeat_a_key_but_no_other_that_begins_alike() {
+    let rules = BUILTIN.clone();
+    let profile = Profile::builtin("chat").expect("is built in");
+    let request = rules.policy_of(&profile, Direction::Request);
+    let answer = Arc::new(rules.policy_of(&profile, Direction::Answer));
+    let jwt = |payload: &str| {
+        format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ{payload}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJVadQssw5c")
+    };
+    let pem = |body: &str| {
+        format!("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B{body}\n-----END PRIVATE KEY-----")
+    };
+    let slack = |end: &str| format!("xoxb-2134567890-2134567890123-{end}");
+    let long = "qR7".repeat(400);
+    for (own, other) in [
+        (jwt("hbGljZSJ9"), jwt("ib2IifQ")),
+        (pem("AQEFAASCBKcwggSjAgEAAoIBAQ"), pem("AQEFAASCBKgwggSkAgEAAoIBAQ")),
+        (slack("pQ2wE4rT6yU8iO0pAsDfGhJk"), slack("zX9cV7bN5mQ1wE3rT5yU7iO9")),
+    ] {
+        let carrying = |texts: &[&str]| {
+            let mut masker = Masker::new();
+            for text in texts {
+                let mut found = Vec::new();
+                rules.scan(&request, text, &mut found);
+                assert!(found.len() == 1 && found[0].span == (0..text.len()), "{text}: {found:?}");
+                masker.note("messages[0].content", &found[0], text);
+            }
+            masker
+        };
+        let kept = format!("{own} end");
+        let cut = &own[..own.len() - 1];
+        for (text, end, expect) in [
+            (kept.as_str(), End::Whole, kept.as_str()),
+            (&own, End::Whole, &own),
+            (cut, End::CutShort, "[SECRET_1]"),
+            (&format!("{other} end"), End::Whole, "[SECRET_1] end"),
+            (&format!("{other} then {own}."), End::Whole, &format!("[SECRET_1] then {own}.")),
+            // Longer than is held for it.
+            (&pem(&long), End::Whole, "[SECRET_1]"),
+        ] {
+            for size in [1, 2, 3, 7, text.len()] {
+                let mut masker = carrying(&[&own, &pem(&long)]);
+                let mut scanner = Scanner::new(&rules, &answer);
+                let mut out = String::new();
+                for piece in pieces(text, size) {
+                    scanner.push(piece, &mut masker, &mut out);
+                    assert!(scanner.held() <= 4 * 320, "{} held", scanner.held());
+                }
+                scanner.finish(&mut masker, end, &mut out);
+                assert_eq!(out, expect, "by {size}");
+            }
+        }
+    }
+}
