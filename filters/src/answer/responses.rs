@@ -1,17 +1,20 @@
 //! Streams of `/v1/responses`. (<https://platform.openai.com/docs/api-reference/responses-streaming>)
 //!
 //! The same text stands in its deltas, in `*.done`, in `content_part.done`, in `output_item.done` and in the response that ends
-//! the stream. The deltas go through a lane; every repetition is scanned whole, with the same result, and counted once.
+//! the stream. The deltas go through a lane; every repetition is scanned whole, with the same result, and not counted again.
 
 mod read;
 mod write;
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher};
 
 use read::Read;
 pub(super) use write::incomplete;
 
 use super::core::{Core, Halt, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::{hide_tokens, inner, pass_all, pass_piece};
+use super::texts::{Kind, Piece, hide_tokens, inner, pass_all, pass_piece};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::scan::End;
@@ -24,6 +27,8 @@ pub(super) struct Responses {
     kinds: Vec<String>,
     /// Lanes that have been opened, with what a delta made here must repeat.
     known: Vec<Known>,
+    /// Texts that were read, by their output item and hash: whoever says one again says nothing new.
+    said: BTreeSet<(u32, u64)>,
     /// Events put off until it is known whether the item's text was cut short.
     deferred: Vec<Vec<u8>>,
     deferred_index: u32,
@@ -41,6 +46,8 @@ struct Known {
     /// Literal of `item_id`.
     item_id: Box<str>,
     part: Option<&'static str>,
+    /// Of its text so far.
+    hash: DefaultHasher,
 }
 
 /// Most events that wait for their item's end.
@@ -48,6 +55,9 @@ const MAX_DEFERRED: usize = 8;
 
 /// Most texts, of all items and parts, in one answer.
 const MAX_KNOWN: usize = 4096;
+
+/// Most texts that are remembered; those past it are counted as often as they are said.
+const MAX_SAID: usize = 16 << 10;
 
 /// Largest `response` that is kept for an end by policy.
 const MAX_RESPONSE: usize = 256 << 10;
@@ -242,6 +252,9 @@ impl Responses {
         core.meter.delta(decoded.len());
         let key = self.key(core, text)?;
         self.current = Some(key);
+        if let Some(known) = self.known.iter_mut().find(|known| known.key == key) {
+            known.hash.write(decoded.as_bytes());
+        }
         let inside = if is_arguments(&self.read.kind) { Inside::Json } else { Inside::Text };
         let mut whole = false;
         match core.lanes.push(key, inside, &decoded)? {
@@ -293,6 +306,7 @@ impl Responses {
                 key,
                 item_id: item_id.into(),
                 part: self.read.part.map(|(name, _)| name),
+                hash: DefaultHasher::new(),
             });
         }
         Ok(key)
@@ -335,6 +349,10 @@ impl Responses {
 
     fn close_lane(&mut self, core: &mut Core, key: Key, end: End) -> Result<(), Halt> {
         self.current = Some(key);
+        if let Some(known) = self.known.iter_mut().find(|known| known.key == key) {
+            let hash = std::mem::take(&mut known.hash).finish();
+            is_new(&mut self.said, key.index, hash);
+        }
         core.lanes.out.clear();
         core.lanes.close(key, end)?;
         self.write_rest(core, key);
@@ -342,11 +360,9 @@ impl Responses {
         Ok(())
     }
 
-    /// Passes the whole texts of an event. Those that were deltas before are not counted again.
+    /// Passes the whole texts of an event. Those that were said before, in deltas or whole, are not counted again.
     fn pass_texts(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let whole_response = self.read.response.is_some();
-        let repeats = whole_response || self.read.kind.ends_with(".done");
-        let said = |index: u32| self.known.iter().any(|known| known.key.index == index);
         let mut unspelled = core.lanes.acts() && self.read.texts.pieces.is_empty();
         for (at, piece) in self.read.texts.pieces.iter().enumerate() {
             let index = if whole_response {
@@ -356,7 +372,11 @@ impl Responses {
                 self.read.output_index
             };
             let end = self.end_of(index);
-            core.lanes.set_quiet(repeats && said(index));
+            // What stands beside the items is made of their texts.
+            let beside = whole_response && !piece.location.starts_with("output[");
+            core.lanes.set_quiet(
+                beside || core.lanes.guarded() && !is_new(&mut self.said, index, hash(text, piece)),
+            );
             let passed = pass_piece(core, text, piece, end);
             core.lanes.set_quiet(false);
             unspelled |= passed?;
@@ -366,6 +386,21 @@ impl Responses {
         }
         Ok(())
     }
+}
+
+/// Remembers a text of an output item; whether it was not said before.
+fn is_new(said: &mut BTreeSet<(u32, u64)>, index: u32, hash: u64) -> bool {
+    if said.len() >= MAX_SAID { !said.contains(&(index, hash)) } else { said.insert((index, hash)) }
+}
+
+fn hash(text: &str, piece: &Piece) -> u64 {
+    let literal = &text[piece.span.clone()];
+    let mut hash = DefaultHasher::new();
+    match piece.kind {
+        Kind::Raw => hash.write(literal.as_bytes()),
+        _ => hash.write(inner(literal).as_bytes()),
+    }
+    hash.finish()
 }
 
 /// Whether the deltas of this kind are pieces of JSON.

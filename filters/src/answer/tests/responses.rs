@@ -225,6 +225,49 @@ fn a_block_ends_incomplete() {
     }
 }
 
+/// Each text is counted once, whether its item had deltas or not, and wherever it stands first.
+#[test]
+fn what_stands_only_in_a_done_is_counted() {
+    let arguments = json!({"to": MAIL}).to_string();
+    let call = json!({"type": "mcp_call", "id": "mcp_1", "name": "send", "server_label": "mail", "arguments": arguments,
+        "output": "sent to bob.builder@example-corp.com", "status": "completed"});
+    let run_code = json!({"type": "code_interpreter_call", "id": "ci_1", "code": "print(1)", "status": "completed",
+        "outputs": [{"type": "logs", "logs": format!("{MAIL}\n")}, {"type": "logs", "logs": "4111 1111 1111 1111"}]});
+    let found = json!({"type": "file_search_call", "id": "fs_1", "queries": [format!("mail of {MAIL}")], "status": "completed",
+        "results": [{"text": format!("{MAIL}, she said"), "filename": "a.txt", "score": 0.5}]});
+    let mut message = message_item(&format!("Ask {MAIL}."), "completed");
+    message["content"][0]["annotations"] =
+        json!([{"type": "url_citation", "url": format!("mailto:{MAIL}"), "title": "t"}]);
+    let output = json!([call, run_code, found, message]);
+    let mut input =
+        vec![json!({"type": "response.created", "response": response("in_progress", &json!([]))})];
+    let place = json!({"item_id": "mcp_1", "output_index": 0});
+    input.extend(deltas("response.mcp_call_arguments", &place, &arguments, 4));
+    input.push(with(place, "response.mcp_call_arguments.done", &json!({"arguments": arguments})));
+    let place = json!({"item_id": "ci_1", "output_index": 1});
+    input.extend(deltas("response.code_interpreter_call_code", &place, "print(1)", 3));
+    input.push(with(place, "response.code_interpreter_call_code.done", &json!({"code": "print(1)"})));
+    let place = json!({"item_id": "msg_1", "output_index": 3, "content_index": 0});
+    input.extend(deltas("response.output_text", &place, &format!("Ask {MAIL}."), 4));
+    input.push(with(place, "response.output_text.done", &json!({"text": format!("Ask {MAIL}.")})));
+    for (index, item) in output.as_array().expect("items").iter().enumerate() {
+        input.push(json!({"type": "response.output_item.done", "output_index": index, "item": item}));
+    }
+    let mut last = response("completed", &output);
+    last["output_text"] = json!(format!("Ask {MAIL}."));
+    input.push(json!({"type": "response.completed", "response": last}));
+    for options in
+        [masking(Api::Responses), Options { guard: guard(|_| Action::Log), ..Options::new(Api::Responses) }]
+    {
+        let got = run(&options, Form::Events, &stream(&input));
+        // Arguments and output, two logs, query and result, text and annotation.
+        assert_eq!((&got.step, got.findings), (&Step::Done, 8));
+    }
+    let got = run(&masking(Api::Responses), Form::Events, &stream(&input));
+    assert_no_leak(&got.text, MAIL);
+    assert_no_leak(&got.text, "bob.builder@");
+}
+
 #[test]
 fn unknown_kinds_of_deltas_are_lanes() {
     let place = json!({"item_id": "x_1", "output_index": 0});
