@@ -5,7 +5,8 @@
 //! for what was masked, and is valid JSON if the input was.
 //!
 //! Where the text stops being JSON it is scanned as plain text from there on, escapes still decoded: some client will read it
-//! leniently. Values are scanned one by one: what is split over two strings or two numbers is not joined.
+//! leniently. Values are scanned one by one, each behind its key as in `"password": "…"`: what is split over two strings or two
+//! numbers is not joined.
 
 mod escape;
 mod pending;
@@ -21,6 +22,9 @@ const MAX_DEPTH: usize = 256;
 /// Longest number that is still treated as one; held bytes are bounded by it.
 const MAX_TOKEN: usize = 512;
 
+/// Longest key that values are read behind; of a longer one the end.
+const MAX_KEY: usize = 128;
+
 #[derive(Debug)]
 pub(super) struct Arguments {
     text: Scanner,
@@ -32,6 +36,10 @@ pub(super) struct Arguments {
     /// The beginning of an escape that the last piece cut.
     cut: String,
     pending: Pending,
+    /// The last key, decoded.
+    key: String,
+    /// A value's string has begun, of which the scanner has seen nothing.
+    begins: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +77,8 @@ impl Arguments {
             token: String::new(),
             cut: String::new(),
             pending: Pending::default(),
+            key: String::new(),
+            begins: false,
         }
     }
 
@@ -109,6 +119,7 @@ impl Arguments {
         self.state = State::Value;
         self.text.set_shape(Shape::JsonString);
         self.open.clear();
+        self.key.clear();
         Ok(())
     }
 
@@ -119,6 +130,8 @@ impl Arguments {
         self.token.clear();
         self.cut.clear();
         self.pending = Pending::default();
+        self.key.clear();
+        self.begins = false;
         held
     }
 
@@ -153,8 +166,14 @@ impl Arguments {
         let next = match (self.state, byte) {
             (State::Value | State::FirstElement, b'{') => self.enter(Container::Object, State::FirstKey),
             (State::Value | State::FirstElement, b'[') => self.enter(Container::Array, State::FirstElement),
-            (State::Value | State::FirstElement, b'"') => State::Text { key: false },
-            (State::Key | State::FirstKey, b'"') => State::Text { key: true },
+            (State::Value | State::FirstElement, b'"') => {
+                self.begins = true;
+                State::Text { key: false }
+            }
+            (State::Key | State::FirstKey, b'"') => {
+                self.key.clear();
+                State::Text { key: true }
+            }
             (State::Value | State::FirstElement, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
                 self.state = State::Token;
                 return space;
@@ -216,6 +235,7 @@ impl Arguments {
         let run = rest.bytes().position(|byte| stop(&byte)).unwrap_or(rest.len());
         if run > 0 {
             self.pending.add_plain(&rest[..run]);
+            self.add_to_key(&rest[..run]);
             return Ok(run);
         }
         match rest.as_bytes().first() {
@@ -232,6 +252,7 @@ impl Arguments {
             Some(b'\\') => match Escape::read(rest) {
                 Escape::Char(character, len) => {
                     self.pending.add_escape(&rest[..len], character, plain);
+                    self.add_to_key(character.encode_utf8(&mut [0; 4]));
                     Ok(len)
                 }
                 Escape::Cut => {
@@ -252,6 +273,22 @@ impl Arguments {
         }
     }
 
+    fn add_to_key(&mut self, text: &str) {
+        if self.state != (State::Text { key: true }) {
+            return;
+        }
+        self.key.push_str(text);
+        if self.key.len() > 2 * MAX_KEY {
+            self.key.drain(..self.key.len() - key_end(&self.key).len());
+        }
+    }
+
+    /// What a value stands behind; nothing if it has no key.
+    fn before(&self, quote: &str) -> String {
+        let key = key_end(&self.key);
+        if key.is_empty() { String::new() } else { format!("\"{key}\":{quote}") }
+    }
+
     /// A string turns out to be none of JSON's.
     fn turn_plain(&mut self, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         if self.state != State::Plain {
@@ -264,6 +301,11 @@ impl Arguments {
 
     fn scan_pending(&mut self, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         let verbatim = self.state == State::Plain;
+        if self.begins && self.pending.has_next() {
+            self.begins = false;
+            let before = self.before("\"");
+            self.text.begin_after(&before, masker);
+        }
         loop {
             let mut released = self.pending.released();
             let Some(next) = self.pending.next() else { return Ok(()) };
@@ -277,6 +319,7 @@ impl Arguments {
         self.scan_pending(masker, out)?;
         let mut released = self.pending.released();
         let flow = self.text.finish(masker, end, &mut released);
+        self.begins = false;
         self.pending.settle(released, 0, self.state == State::Plain, out);
         pass(&self.text, &flow)
     }
@@ -334,6 +377,8 @@ impl Arguments {
             // A minus would make a subtraction of it, and hide what the digits are.
             released.push_str(if value.starts_with('-') { "-" } else { "" });
             let digits = value.trim_start_matches('-');
+            let before = self.before("");
+            self.number.begin_after(&before, masker);
             let flow = self.number.push(digits, masker, &mut released);
             pass(&self.number, &flow)?;
             let flow = self.number.finish(masker, end, &mut released);
@@ -349,6 +394,15 @@ impl Arguments {
         out.push_str(&token[value.len()..]);
         Ok(())
     }
+}
+
+/// Of a key the end, where it is long.
+fn key_end(key: &str) -> &str {
+    let mut from = key.len().saturating_sub(MAX_KEY);
+    while !key.is_char_boundary(from) {
+        from += 1;
+    }
+    &key[from..]
 }
 
 /// Whether this is a JSON number, `true`, `false` or `null` (RFC 8259 sections 3 and 6).

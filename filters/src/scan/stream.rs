@@ -51,6 +51,8 @@ pub struct Scanner {
     window: String,
     base: usize,
     sent: usize,
+    /// Where the text begins, behind what stands before it.
+    begin: usize,
     echo: Echo,
     blocked: Option<Found>,
     /// Number of the first value that was replaced in a JSON number.
@@ -60,7 +62,7 @@ pub struct Scanner {
     record: Option<Record>,
 }
 
-/// What becomes of a finding that the request may have carried in clear.
+/// What becomes of the last finding: it may be the request's own.
 #[derive(Debug, Clone, Default, PartialEq)]
 enum Echo {
     /// It is replaced, or refused.
@@ -68,6 +70,8 @@ enum Echo {
     No,
     /// It passes.
     Passes,
+    /// It lies in what stands before the text.
+    Before(Found),
     /// It is a key, and so far one that the request carried begins as it does. It is held until it ends, or differs.
     Perhaps(Found),
 }
@@ -95,6 +99,7 @@ impl Scanner {
             window: String::new(),
             base: 0,
             sent: 0,
+            begin: 0,
             echo: Echo::No,
             blocked: None,
             counted: None,
@@ -151,6 +156,17 @@ impl Scanner {
     pub fn keeping_stand_ins(mut self) -> Scanner {
         self.restores = false;
         self
+    }
+
+    /// What stands before the text where it came from, such as the key of a value: rules see it, but it is no part of the text, and what
+    /// is found in it alone is no finding. For a text that has not begun.
+    pub(crate) fn begin_after(&mut self, context: &str, masker: &mut Masker) {
+        if self.policy.is_idle() || self.blocked.is_some() {
+            return;
+        }
+        self.window.push_str(context);
+        (self.sent, self.begin) = (context.len(), context.len());
+        self.read(masker, &mut String::new());
     }
 
     /// Takes the next piece; appends to `out` what may leave now. Pseudonyms of the masker's request are swapped back.
@@ -272,7 +288,7 @@ impl Scanner {
     fn reset(&mut self) {
         self.pass = Pass::new(&self.rules, &self.policy);
         self.window.clear();
-        (self.base, self.sent, self.echo) = (0, 0, Echo::No);
+        (self.base, self.sent, self.begin, self.echo) = (0, 0, 0, Echo::No);
     }
 
     /// Whether a value went on past the raw bytes that may be held: a beginning of it was taken for a finding, what follows may be
@@ -321,6 +337,7 @@ impl Scanner {
             shape: self.shape,
             may_echo: self.policy.switches().echo && self.policy.direction() == super::Direction::Answer,
             sent: &mut self.sent,
+            begin: self.begin,
             echo: &mut self.echo,
             blocked: &mut self.blocked,
             counted: &mut self.counted,
@@ -362,6 +379,7 @@ struct Output<'a> {
     shape: Shape,
     may_echo: bool,
     sent: &'a mut usize,
+    begin: usize,
     echo: &'a mut Echo,
     blocked: &'a mut Option<Found>,
     counted: &'a mut Option<u32>,
@@ -419,8 +437,26 @@ impl Output<'_> {
     }
 }
 
+/// Cuts a finding down to what stands behind `from`; `Err`: it lies before that.
+fn cut_down(mut found: Found, from: usize) -> Result<Found, Found> {
+    let before = from.saturating_sub(found.span.start);
+    if found.span.end <= found.span.start + before {
+        return Err(found);
+    }
+    found.span.start += before;
+    found.identity = found.identity.saturating_sub(before);
+    Ok(found)
+}
+
 impl Sink for Output<'_> {
     fn act(&mut self, found: Found) -> bool {
+        let found = match cut_down(found, *self.sent) {
+            Ok(found) => found,
+            Err(found) => {
+                *self.echo = Echo::Before(found);
+                return true;
+            }
+        };
         let value = self.view.raw(found.span.start, found.span.end);
         self.send(found.span.start);
         if self.may_echo && found.open && self.masker.carries_from(&found.kind, value) {
@@ -437,6 +473,12 @@ impl Sink for Output<'_> {
     fn extend(&mut self, end: usize, goes_on: bool) -> bool {
         match &*self.echo {
             Echo::Passes => true,
+            Echo::Before(_) if end <= *self.sent => true,
+            Echo::Before(found) => {
+                let span = *self.sent..end;
+                let found = Found { identity: span.len(), span, ..found.clone() };
+                self.replace(found, end)
+            }
             Echo::Perhaps(_) if !goes_on => self.key_ends(end),
             Echo::Perhaps(found) => {
                 if self.masker.carries_from(&found.kind, self.key(found, end)) {
@@ -456,6 +498,7 @@ impl Sink for Output<'_> {
     }
 
     fn observe(&mut self, found: Found, goes_on: bool) {
+        let Ok(found) = cut_down(found, self.begin) else { return };
         let value = self.view.raw(found.span.start, found.span.end);
         self.masker.note(self.location, &found, value);
         if let Some(record) = self.record {

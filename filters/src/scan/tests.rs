@@ -75,7 +75,7 @@ fn whole((rules, policy): &(Arc<Rules>, Arc<Policy>), text: &str) -> (String, Ve
 }
 
 /// Pieces of at most `size` bytes, cut at character borders.
-fn pieces(text: &str, size: usize) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(text: &str, size: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let mut cut = size.min(rest.len());

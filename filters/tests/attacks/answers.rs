@@ -57,8 +57,8 @@ fn chats() -> Vec<Attempt> {
     let letters = |value: &str| chat(by_letter(value).iter().map(|letter| content(letter)));
     let both = by_letter(EMAIL).into_iter().zip(by_letter(EMAIL));
     let choices = both.flat_map(|(a, b)| [(0, json!({"content": a})), (1, json!({"content": b}))]);
-    let arguments = |value: &str| {
-        let text = json!({"to": value}).to_string();
+    let arguments = |key: &str, value: &str| {
+        let text = json!({key: value}).to_string();
         let start = json!({"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]});
         let pieces = text
             .chars()
@@ -123,10 +123,18 @@ fn chats() -> Vec<Attempt> {
         said(
             "Tool arguments by letter",
             r#"`{` `"` `t` `o` …"#,
-            arguments(EMAIL),
+            arguments("to", EMAIL),
             EMAIL,
             true,
             "Arguments are decoded while they stream.",
+        ),
+        said(
+            "A value in tool arguments that only its key tells",
+            r#"{"password": "Zq8_kLmN4xWv"}"#,
+            arguments("password", "Zq8_kLmN4xWv"),
+            "Zq8_kLmN4xWv",
+            true,
+            "A value is read behind its key, as in a request.",
         ),
         said(
             "Tool arguments with JSON escapes",

@@ -90,6 +90,11 @@ impl Pending {
         }
     }
 
+    /// Whether there is something that the scanner was not given.
+    pub(super) fn has_next(&self) -> bool {
+        self.scanned < self.decoded.len()
+    }
+
     /// What the scanner is given next.
     pub(super) fn next(&mut self) -> Option<&str> {
         let rest = &self.decoded.rest()[self.scanned..];

@@ -97,6 +97,40 @@ fn values_are_masked_wherever_they_stand() {
     check(r#"["say \"hi\" to\nbob@example-corp.com\t!"]"#, r#"["say \"hi\" to\nemail-1@masked.invalid\t!"]"#);
 }
 
+/// What a value is often only its key tells: as in the same text outside of JSON, and as in a request.
+#[test]
+fn a_value_is_read_behind_its_key() {
+    check(r#"{"password":"Zq8_kLmN4xWv"}"#, r#"{"password":"masked-1-xxxxxxx"}"#);
+    check(
+        r#"{"db": {"pass\u0077ord" : "Zq8_kLmN4xWv" }}"#,
+        r#"{"db": {"pass\u0077ord" : "masked-1-xxxxxxx" }}"#,
+    );
+    check(r#"{"ssn":536228726,"n":536228726}"#, r#"{"ssn":900000001,"n":536228726}"#);
+    check(r#"{"ssn":["536228726",536228726]}"#, r#"{"ssn":["000000001",900000001]}"#);
+    check(r#"{"phone":"0151 12345678"}"#, r#"{"phone":"0000 00000001"}"#);
+    check(
+        &format!(r#"{{"{}password":"Zq8_kLmN4xWv"}}"#, "a ".repeat(200)),
+        &format!(r#"{{"{}password":"masked-1-xxxxxxx"}}"#, "a ".repeat(200)),
+    );
+    // A key is none of its value, nor of the next one's.
+    check(
+        r#"{"password":"","note":"Zq8_kLmN4xWv","password":null}"#,
+        r#"{"password":"","note":"Zq8_kLmN4xWv","password":null}"#,
+    );
+    check(
+        &format!(r#"{{"{MAIL}":"Zq8_kLmN4xWv","card {CARD}":"x"}}"#),
+        r#"{"email-1@masked.invalid":"Zq8_kLmN4xWv","card 0000000000000001":"x"}"#,
+    );
+    let guard = guard(Action::Log);
+    let text = format!(r#"{{"{MAIL}":"x","b":{{"password":"Zq8_kLmN4xWv"}}}}"#);
+    let (mut masker, mut out) = (Masker::new(), String::new());
+    let mut arguments = Arguments::new(|| Scanner::new(&guard.0, &guard.1));
+    arguments.push(&text, &mut masker, &mut out).expect("passes");
+    arguments.finish(End::Whole, &mut masker, &mut out).expect("passes");
+    let counted: Vec<_> = masker.findings().iter().map(|f| (&*f.kind, f.count)).collect();
+    assert_eq!((out, counted), (text, vec![("secret", 1), ("email", 1)]), "each is found once");
+}
+
 #[test]
 fn a_masked_number_stays_a_number() {
     check(&format!(r#"{{"card":{CARD}}}"#), r#"{"card":9000000000000001}"#);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::scan::tests::BUILTIN;
+use crate::scan::tests::{BUILTIN, pieces};
 use crate::scan::{Action, Direction, Escape, Escapes, Switches};
 
 /// A stream of any length takes as much memory as a short one.
@@ -33,6 +33,46 @@ fn what_was_sent_is_forgotten() {
                 let (decoded, marks) = scanner.pass.kept();
                 assert!(decoded <= most && marks <= most / 2, "{decoded} bytes, {marks} marks of {part:?}");
                 out.clear();
+            }
+        }
+    }
+}
+
+/// A value that began in what stands before the text is masked from the text's beginning on; what lies before it alone is nothing.
+#[test]
+fn what_stands_before_a_text_is_seen_and_does_not_leave() {
+    let rules = &BUILTIN;
+    let policy = |action| Arc::new(rules.policy(Direction::Answer, |_| action, Switches::default()));
+    for (before, text, expect, masked) in [
+        ("alice@", "corp.com, then", "[EMAIL_1], then", 1),
+        ("alice@corp.com ", "then", "then", 0),
+        ("ghp_16C7e42F292c6912E7710c838347Ae178B4a ", "then", "then", 0),
+        ("sk-proj-T3BlbkFJx9Qa7Lm2Zp4RvK8WcYe5", "Dn3Hs6Tb then", "[SECRET_1] then", 1),
+        ("\"password\":\"", "Zq8_kLmN4xWv", "[SECRET_1]", 1),
+        ("password", "Zq8_kLmN4xWv", "Zq8_kLmN4xWv", 0),
+        ("", "then", "then", 0),
+    ] {
+        for action in [Action::Mask, Action::Log] {
+            let policy = policy(action);
+            for size in [1, text.len()] {
+                let mut masker = Masker::new();
+                let mut scanner = Scanner::new(rules, &policy);
+                let mut out = String::new();
+                for round in 1..=2 {
+                    out.clear();
+                    scanner.begin_after(before, &mut masker);
+                    for piece in pieces(text, size) {
+                        scanner.push(piece, &mut masker, &mut out);
+                    }
+                    scanner.finish(&mut masker, End::Whole, &mut out);
+                    let expect = if action == Action::Mask { expect } else { text };
+                    assert_eq!(out, expect, "behind {before}, by {size}");
+                    let counted: u32 = masker.findings().iter().map(|finding| finding.count).sum();
+                    // What is only recorded, and began as a whole one before, was counted there.
+                    let logged = masked * u32::from(!before.starts_with("sk-"));
+                    let count = if action == Action::Mask { masked } else { logged };
+                    assert_eq!(counted, count * round, "behind {before}, by {size}, {action:?}");
+                }
             }
         }
     }
