@@ -275,9 +275,10 @@ impl Pipeline {
         self.core.outlet.committed()
     }
 
-    /// The masked text of the first choice so far, up to [`Options::keep_text`] bytes.
-    pub fn text(&self) -> &str {
-        self.core.kept.text()
+    /// The masked texts of the first choice so far, up to [`Options::keep_text`] bytes together. Each may end anywhere: at the
+    /// bound, where the answer broke off, or where it was cut short.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.core.kept.texts()
     }
 
     /// `finish_reason`, `stop_reason` or status of the (first) answer, as the client saw it.

@@ -28,8 +28,8 @@ pub(crate) struct Policies {
     pub(crate) request: Arc<Policy>,
     pub(crate) answer: Arc<Policy>,
     /// Some values reach the client as they are: a rule only records them, or the caller had said them (echo, pseudonyms). What
-    /// the client may read, the audit trail may not.
-    shows: bool,
+    /// the client may read, the audit trail may not: this finds whatever is looked for.
+    shown: Option<Arc<Policy>>,
 }
 
 /// All compiled rules, and who gets which actions.
@@ -188,11 +188,12 @@ impl Guard {
         fresh
     }
 
-    /// An answer's text as the audit trail may hold it: what was masked is masked already; what the client got to see is taken out.
+    /// An answer's text as the audit trail may hold it: what was masked is masked already; what the client got to see is taken out,
+    /// and so is what of a value stands at a cut.
     pub(crate) fn redact(&self, policies: &Policies, text: &str) -> String {
         let mut found = Vec::new();
-        if policies.shows {
-            self.rules.scan(&policies.answer, text, &mut found);
+        if let Some(policy) = &policies.shown {
+            self.rules.scan_cut(policy, text, &mut found);
         }
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
@@ -274,7 +275,14 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
     let answer = policy(Direction::Answer);
     let lets_through = |action| matches!(action, Action::Log | Action::Shadow | Action::Pseudonymise);
     let shows = answer.switches().echo || rules.infos().any(|(id, _)| lets_through(answer.action(id)));
-    Policies { request: policy(Direction::Request), answer, shows }
+    let shown = shows.then(|| {
+        let action = |rule: &RuleInfo| match applied.treatment(rule, Direction::Answer).action() {
+            Action::Off => Action::Off,
+            _ => Action::Mask,
+        };
+        Arc::new(rules.policy(Direction::Answer, action, applied.switches()))
+    });
+    Policies { request: policy(Direction::Request), answer, shown }
 }
 
 #[cfg(test)]
@@ -303,6 +311,16 @@ mod tests {
         let text = "Ask alice@corp.com or bob@corp.com.";
         let coding = guard("coding"); // logs e-mail addresses
         assert_eq!(coding.redact(&coding.everyone, text), "Ask [EMAIL] or [EMAIL].");
+        for cut in [
+            "Ask alice@corp-sec",
+            "Ask alice@corp.com or bob@co",
+            "Call +1 415 555 26",
+            "4111 1111 1111",
+            "ghp_0123456789abc",
+        ] {
+            let redacted = coding.redact(&coding.everyone, cut);
+            assert!(redacted.ends_with(']') && !redacted.contains("@co"), "{cut} -> {redacted}");
+        }
         let strict = guard("strict"); // has masked them before
         assert_eq!(strict.redact(&strict.everyone, "Ask [EMAIL_1]."), "Ask [EMAIL_1].");
     }

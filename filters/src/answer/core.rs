@@ -1,6 +1,6 @@
 //! What every surface works on: lanes, what is ready to leave, the meter, and the text kept for the audit trail.
 
-use super::lanes::Lanes;
+use super::lanes::{Key, Lanes};
 use super::splice::Splice;
 use super::usage::Meter;
 use super::{Fault, Options};
@@ -58,7 +58,7 @@ impl Core {
             outlet: Outlet { ready: Vec::new(), committed: false, max_ready: options.max_event },
             meter: Meter::default(),
             splice: Splice::default(),
-            kept: Kept { text: String::new(), limit: options.keep_text },
+            kept: Kept::new(options.keep_text),
             finish_reason: None,
             options,
         }
@@ -69,7 +69,7 @@ impl Core {
         self.lanes.discard();
         self.outlet.ready.clear();
         self.meter = Meter::default();
-        self.kept = Kept { text: String::new(), limit: self.options.keep_text };
+        self.kept = Kept::new(self.options.keep_text);
         self.finish_reason = None;
     }
 
@@ -135,27 +135,36 @@ impl Outlet {
     }
 }
 
-/// The masked text of the first choice, as far as the audit trail wants it.
+/// The masked texts of the first choice, as far as the audit trail wants them: each lane's apart, since lanes come by turns and a
+/// value in one of them must still be seen as one.
 pub(super) struct Kept {
-    text: String,
-    limit: usize,
+    texts: Vec<(Option<Key>, String)>,
+    room: usize,
 }
 
 impl Kept {
-    pub(super) fn add(&mut self, text: &str) {
-        let room = self.limit.saturating_sub(self.text.len());
-        let mut end = room.min(text.len());
+    fn new(room: usize) -> Kept {
+        Kept { texts: Vec::new(), room }
+    }
+
+    /// Adds to the text of a lane; without one, a text of its own.
+    pub(super) fn add(&mut self, key: Option<Key>, text: &str) {
+        let mut end = self.room.min(text.len());
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        self.text.push_str(&text[..end]);
-        if end < text.len() {
-            // What follows a cut would read as if it belonged here.
-            self.limit = self.text.len();
+        if end == 0 {
+            return;
+        }
+        // What follows a cut would read as if it belonged there.
+        self.room = if end < text.len() { 0 } else { self.room - end };
+        match self.texts.iter_mut().rev().find(|(known, _)| known.is_some() && *known == key) {
+            Some((_, kept)) => kept.push_str(&text[..end]),
+            None => self.texts.push((key, text[..end].to_owned())),
         }
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(|(_, text)| &**text)
     }
 }

@@ -201,12 +201,12 @@ impl Messages {
             match passed {
                 Passed::Same => {
                     leaves |= !decoded.is_empty();
-                    core.kept.add(&decoded);
+                    core.kept.add(Some(key), &decoded);
                 }
                 Passed::Changed => {
                     leaves |= !core.lanes.out.is_empty();
                     held |= core.lanes.out.is_empty();
-                    core.kept.add(&core.lanes.out);
+                    core.kept.add(Some(key), &core.lanes.out);
                     core.splice.replace_text(span, &core.lanes.out);
                 }
             }
@@ -292,7 +292,7 @@ impl Messages {
             },
             _ => TEXT,
         };
-        core.kept.add(&core.lanes.out);
+        core.kept.add(Some(key), &core.lanes.out);
         core.outlet.commit();
         let (text, index) = (&core.lanes.out, key.index);
         core.outlet.write(Some("content_block_delta"), |out| {

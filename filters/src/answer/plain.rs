@@ -292,11 +292,11 @@ fn take_out(core: &mut Core, value: &Range<usize>) {
 
 fn keep(core: &mut Core, text: &str, piece: &Piece, changed: bool) {
     if changed {
-        core.kept.add(&core.lanes.out);
+        core.kept.add(None, &core.lanes.out);
     } else if piece.kind == Kind::Raw {
-        core.kept.add(&text[piece.span.clone()]);
+        core.kept.add(None, &text[piece.span.clone()]);
     } else {
-        core.kept.add(&inner(&text[piece.span.clone()]));
+        core.kept.add(None, &inner(&text[piece.span.clone()]));
     }
 }
 

@@ -259,14 +259,14 @@ impl Responses {
         let mut whole = false;
         match core.lanes.push(key, inside, &decoded)? {
             Passed::Same => {
-                core.kept.add(&decoded);
+                core.kept.add(Some(key), &decoded);
                 if !decoded.is_empty() {
                     core.outlet.commit();
                     whole = !core.lanes.holds(|open| open == key);
                 }
             }
             Passed::Changed => {
-                core.kept.add(&core.lanes.out);
+                core.kept.add(Some(key), &core.lanes.out);
                 if core.lanes.out.is_empty() {
                     return Ok(());
                 }

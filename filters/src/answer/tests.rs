@@ -87,7 +87,7 @@ fn push_all<'a>(options: &Options, form: Form, chunks: impl IntoIterator<Item = 
         step,
         content: pipeline.has_content(),
         findings: pipeline.masker().findings().iter().map(|finding| finding.count).sum(),
-        kept: pipeline.text().to_owned(),
+        kept: pipeline.texts().collect::<Vec<_>>().join("\n"),
         reason: pipeline.finish_reason().map(str::to_owned),
         usage: pipeline.usage(),
     }

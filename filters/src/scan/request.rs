@@ -22,7 +22,7 @@ use self::refusal::Refusal;
 use super::injection::{self, Scratch};
 use super::mask::shape;
 use super::rules::Scanned;
-use super::{Action, Demands, Direction, Finding, Found, Masker, Policy, RuleId, Rules, Shape};
+use super::{Action, Demands, Direction, End, Finding, Found, Masker, Policy, RuleId, Rules, Shape};
 use crate::chat::{Call, Form, Role, Text};
 use crate::json::{self, Edits, OffsetMap};
 use crate::verdict::{Code, Rejection};
@@ -179,7 +179,7 @@ impl Screening<'_> {
         let mut found = std::mem::take(&mut self.found);
         self.done.scanned += scanned.len();
         let Scanned { demanded, stand_ins, overran } =
-            self.rules.scan_fully(self.policy, scanned, &mut found);
+            self.rules.scan_fully(self.policy, scanned, End::Whole, &mut found);
         if overran && acted_on(text) {
             return Err(Unchecked::Overran(locator(text.span.start)));
         }

@@ -14,7 +14,7 @@ use super::sweep::{MAX_BEGUN, MAX_RAW_PER_UNIT, Pass, Whole, put_in_order};
 use super::terms::{Dictionary, Lexer, TermFold};
 use super::trigger::{Bucket, LANES, Set, Triggers};
 use super::units::{Fold, View};
-use super::{Action, Direction, Escapes, Policy, Profile, RuleSpec, Severity, Switches};
+use super::{Action, Direction, End, Escapes, Policy, Profile, RuleSpec, Severity, Switches};
 
 mod compile;
 mod examples;
@@ -281,11 +281,22 @@ impl Rules {
 
     /// Appends the findings in `text` to `found`, leftmost first, none overlapping another.
     pub fn scan(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) {
-        self.scan_fully(policy, text, found);
+        self.scan_fully(policy, text, End::Whole, found);
+    }
+
+    /// The same of a text that may have been cut anywhere: a value that had only begun is found too, by rules that act.
+    pub fn scan_cut(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) {
+        self.scan_fully(policy, text, End::CutShort, found);
     }
 
     /// The same, and what else there is to know.
-    pub(super) fn scan_fully(&self, policy: &Policy, text: &str, found: &mut Vec<Found>) -> Scanned {
+    pub(super) fn scan_fully(
+        &self,
+        policy: &Policy,
+        text: &str,
+        ends: End,
+        found: &mut Vec<Found>,
+    ) -> Scanned {
         /// Bytes between two settlements: keeps what is decided, but not settled, in the cache.
         const SLICE: usize = 32 * 1024;
         /// The same while escapes are looked through: the sooner that is over, the better.
@@ -308,7 +319,7 @@ impl Rules {
             pass.forget();
         }
         let view = View { text, base: 0, end, fold: &self.fold };
-        pass.finish(self, policy, &view, super::End::Whole, &mut sink);
+        pass.finish(self, policy, &view, ends, &mut sink);
         let beside = sink.into_beside();
         put_in_order(found, first);
         Scanned { overran: pass.overran(), ..beside }

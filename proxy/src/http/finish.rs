@@ -145,10 +145,14 @@ fn complete(exchange: &mut Exchange, usage: Option<&Usage>) {
     if let Some(proxied) = &exchange.proxied {
         event.findings = findings(proxied.pipeline.masker());
         decide(event, proxied.pipeline.masker());
-        if audit.content != Content::Off && !proxied.pipeline.text().is_empty() {
-            let guard = &exchange.runtime.guard;
-            let text = proxied.pipeline.masker().hide_restored(proxied.pipeline.text());
-            event.response = content(&audit, guard.redact(&proxied.policies, &text));
+        let masker = proxied.pipeline.masker();
+        let redacted = |text| exchange.runtime.guard.redact(&proxied.policies, &masker.hide_restored(text));
+        let texts: Vec<String> = match audit.content {
+            Content::Off => Vec::new(),
+            Content::Redacted | Content::Hashed => proxied.pipeline.texts().map(redacted).collect(),
+        };
+        if !texts.is_empty() {
+            event.response = content(&audit, texts.join("\n"));
         }
     }
 }

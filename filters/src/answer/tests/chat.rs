@@ -489,6 +489,22 @@ fn what_only_records_changes_nothing() {
     }
 }
 
+/// Lanes come by turns; what is kept of each is whole, so that a value in it is still seen as one.
+#[test]
+fn what_is_kept_is_kept_by_lanes() {
+    let mut input = vec![delta(0, r#"{"role":"assistant","content":""}"#)];
+    for piece in pieces(&format!("ask {MAIL}"), 4) {
+        input.push(delta(0, &format!(r#"{{"reasoning_content":"{piece}","content":"{piece}"}}"#)));
+        input.push(delta(1, &format!(r#"{{"content":"{piece}"}}"#)));
+    }
+    input.extend([finish(0, "stop"), finish(1, "stop")]);
+    let options = |keep_text| Options { guard: guard(|_| Action::Log), keep_text, ..Options::new(Api::Chat) };
+    let got = run(&options(4096), Form::Events, &stream(&input));
+    assert_eq!(got.kept, format!("ask {MAIL}\nask {MAIL}"));
+    let got = run(&options(30), Form::Events, &stream(&input));
+    assert_eq!(got.kept.replace('\n', "").len(), 30);
+}
+
 #[test]
 fn what_may_leave_leaves_with_its_delta() {
     let mut pipeline = Pipeline::new(masking(Api::Chat), Masker::new());
