@@ -182,6 +182,9 @@ impl Messages {
     fn pass_fields(&mut self, core: &mut Core, text: &str) -> Result<(bool, bool), Halt> {
         let (mut leaves, mut held) = (false, false);
         let is_start = self.read.kind == "content_block_start";
+        if self.read.signed && self.read.fields.iter().all(|field| field.name != THINKING.1) {
+            self.close_thinking(core)?;
+        }
         for at in 0..self.read.fields.len() {
             let field = &self.read.fields[at];
             let span = field.span.clone();
@@ -195,6 +198,9 @@ impl Messages {
             let passed = match lane {
                 Field::Name => {
                     core.lanes.once(|| key.location(core.options.api), inside, End::Whole, &decoded)?
+                }
+                Field::Thinking if self.read.signed => {
+                    core.lanes.push_last(key, inside, &decoded, End::Whole)?
                 }
                 _ => core.lanes.push(key, inside, &decoded)?,
             };
@@ -264,6 +270,16 @@ impl Messages {
         };
         self.close_block(core, deferred.index, end)?;
         core.pass_event(Some(b"content_block_stop"), &deferred.data);
+        Ok(())
+    }
+
+    /// A signature comes last: what is held of the thinking it vouches for leaves before it, or ends the answer.
+    fn close_thinking(&mut self, core: &mut Core) -> Result<(), Halt> {
+        let key = Key { index: self.read.index, sub: 0, field: Field::Thinking };
+        self.current = Some(key);
+        core.lanes.out.clear();
+        core.lanes.close(key, End::Whole)?;
+        self.write_rest(core, key);
         Ok(())
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Read {
     pub(super) fields: Vec<Field>,
     /// Texts anywhere else.
     pub(super) texts: Texts,
+    /// The signature of the block's thinking is here.
+    pub(super) signed: bool,
     /// Of `stop_reason`, where it is a string.
     pub(super) stop_reason: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
@@ -39,7 +41,7 @@ impl Read {
         self.fields.clear();
         self.texts.clear();
         self.index = 0;
-        (self.stop_reason, self.model, self.error) = (None, None, false);
+        (self.signed, self.stop_reason, self.model, self.error) = (false, None, None, false);
         let mut walk = Walk::over(data, MAX_DEPTH)?;
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
@@ -72,6 +74,7 @@ impl Read {
             match (&*key.decode(), value) {
                 ("type", Value::String(text)) => self.inner.push_str(&text.decode()),
                 ("stop_reason", Value::String(text)) => self.stop_reason = Some(text.span()),
+                ("signature", Value::String(text)) => self.signed |= !text.raw().is_empty(),
                 // It is one of the caller's own.
                 ("stop_sequence", Value::String(_)) => {}
                 (name, Value::String(text)) if !is_no_text(name, text) => {

@@ -137,8 +137,13 @@ fn values_are_masked_in_text_and_input() {
 #[test]
 fn signed_thinking_is_never_altered() {
     let begin = r#"{"type":"thinking","thinking":"","signature":""}"#;
-    let harmless = "I should think about this, step by step.";
-    for (text, passes) in [(harmless.to_owned(), true), (format!("Her address is {MAIL}, I think."), false)] {
+    let harmless = "I should think about this, step by step";
+    for (text, passes) in [
+        (harmless.to_owned(), true),
+        (format!("Her address is {MAIL}, I think."), false),
+        // Only the end says that it is one.
+        (format!("Her address is {MAIL}"), false),
+    ] {
         for size in [1, 9, 100] {
             let mut thinking = block(0, "thinking_delta", begin, "thinking", &text, size);
             thinking.insert(thinking.len() - 1, delta(0, r#"{"type":"signature_delta","signature":"EqQB"}"#));
@@ -148,16 +153,47 @@ fn signed_thinking_is_never_altered() {
             if passes {
                 assert_eq!((got.step.clone(), lane(&got, 0, "thinking")), (Step::Done, text.clone()));
                 assert_eq!(lane(&got, 0, "signature"), "EqQB");
+                let deltas: Vec<Value> = super::events(&got.text)
+                    .into_iter()
+                    .map(|said| said.data["delta"]["type"].clone())
+                    .collect();
+                let signature = deltas.iter().position(|kind| kind == "signature_delta");
+                let thinking = deltas.iter().rposition(|kind| kind == "thinking_delta");
+                assert!(thinking < signature, "the signature comes last: {}", got.text);
                 assert_eq!(lane(&got, 1, "text"), "Done.");
             } else {
                 assert_eq!(got.step, Step::Blocked);
                 assert!(text.starts_with(&lane(&got, 0, "thinking")));
-                assert!(!got.text.contains("EMAIL_1"));
+                assert!(!got.text.contains("EMAIL_1") && !got.text.contains("EqQB"), "{}", got.text);
                 let kinds = kinds(&got);
                 assert_eq!(kinds[kinds.len() - 3..], ["content_block_stop", "message_delta", "message_stop"]);
                 assert_eq!(got.reason.as_deref(), Some("refusal"));
             }
         }
+    }
+}
+
+/// A block that is whole from its beginning has its text before, or beside, its signature.
+#[test]
+fn signed_thinking_may_come_at_once() {
+    let begin =
+        |text: &str| start(0, &format!(r#"{{"type":"thinking","thinking":"{text}","signature":"EqQB"}}"#));
+    let both = |text: &str| {
+        delta(0, &format!(r#"{{"type":"thinking_delta","thinking":"{text}","signature":"EqQB"}}"#))
+    };
+    let empty = start(0, r#"{"type":"thinking","thinking":"","signature":""}"#);
+    let harmless = [vec![begin("step by step"), stop(0)], vec![empty.clone(), both("step by step"), stop(0)]];
+    for block in harmless {
+        let events = message(vec![block, text_block(1, "Done.", 3)], "end_turn");
+        let got = run(&masking(Api::Messages), Form::Events, &stream(&events));
+        assert_eq!(super::events(&got.text)[1].data, super::events(&stream(&events))[2].data);
+        assert!(!got.text[got.text.find("EqQB").expect("a signature")..].contains("step"), "{}", got.text);
+    }
+    for block in [vec![begin(MAIL), stop(0)], vec![empty, both(MAIL), stop(0)]] {
+        let events = message(vec![block], "end_turn");
+        let got = run(&masking(Api::Messages), Form::Events, &stream(&events));
+        assert_eq!((&got.step, got.text.contains("EqQB")), (&Step::Blocked, false), "{}", got.text);
+        assert_no_leak(&got.text, MAIL);
     }
 }
 
