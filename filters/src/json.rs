@@ -10,12 +10,14 @@
 
 mod edits;
 mod locate;
+mod number;
 mod text;
 mod tokens;
 mod walk;
 
 pub use edits::Edits;
 pub use locate::Locator;
+pub(crate) use number::{whole_index, whole_number};
 pub use text::{OffsetMap, decode, encode, encode_inner};
 pub use tokens::{Token, Tokens};
 pub use walk::{Fault, Invalid, Key, Str, Value, Walk};

@@ -52,6 +52,9 @@ impl Messages {
         if self.read.error || self.read.kind == "error" || event.name == Some(b"error") {
             return Err(Fault::read(data).into());
         }
+        if core.lanes.guarded() && self.read.odd {
+            return Err(Halt::Guard("an event of unknown form"));
+        }
         core.splice.clear();
         self.current = None;
         let seen = match self.settle_deferred(core, text) {

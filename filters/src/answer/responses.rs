@@ -141,11 +141,12 @@ impl Responses {
     }
 
     /// An event of a kind that is not known here, with texts that may be pieces of longer ones: only a `delta` says so itself, and
-    /// only what is done is whole.
+    /// only what is done is whole. Or of which text it is cannot be told.
     fn is_odd(&self) -> bool {
         let family = self.read.kind.strip_prefix("response.").unwrap_or(&self.read.kind).split('.').next();
         let known = family.is_some_and(|family| FAMILIES.binary_search(&family).is_ok());
-        !known && !self.read.texts.pieces.is_empty() && !self.read.kind.ends_with(".done")
+        let unknown = !known && !self.read.texts.pieces.is_empty() && !self.read.kind.ends_with(".done");
+        unknown || self.read.odd
     }
 
     fn read_event<'a>(&mut self, core: &mut Core, data: &'a [u8]) -> Result<&'a str, Halt> {

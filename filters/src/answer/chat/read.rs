@@ -11,7 +11,7 @@ use crate::answer::core::MAX_DEPTH;
 use crate::answer::lanes::Field;
 use crate::answer::texts::Texts;
 use crate::answer::usage::Counts;
-use crate::json::{Invalid, Str, Value, Walk};
+use crate::json::{Invalid, Str, Value, Walk, whole_index};
 
 /// What of a chunk matters here, as spans of its data. Used again for the next.
 #[derive(Debug, Default)]
@@ -187,7 +187,11 @@ impl Chunk {
     }
 
     fn read_choice(&mut self, walk: &mut Walk<'_>) -> Result<(), Invalid> {
-        let mut choice = Choice { slots: self.slots.len()..self.slots.len(), ..Choice::default() };
+        let mut choice = Choice {
+            index: u32::try_from(self.choices.len()).unwrap_or(u32::MAX),
+            slots: self.slots.len()..self.slots.len(),
+            ..Choice::default()
+        };
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
             self.odd = true;
@@ -197,7 +201,10 @@ impl Chunk {
             let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
-                ("index", Value::Number(number)) => choice.index = number.parse().unwrap_or(0),
+                ("index", value) => {
+                    walk.finish(&value)?;
+                    choice.index = self.read_index(&value, choice.index);
+                }
                 ("finish_reason", Value::String(text)) => choice.finish = Some(text.span()),
                 ("text", Value::String(text)) => self.add(Field::Text, 0, text),
                 ("delta" | "message", Value::Object) => self.read_delta(walk, &mut choice)?,
@@ -215,6 +222,17 @@ impl Chunk {
         choice.slots.end = self.slots.len();
         self.choices.push(choice);
         Ok(())
+    }
+
+    /// Which of several it is. What cannot be told apart cannot be checked.
+    fn read_index(&mut self, value: &Value<'_>, default: u32) -> u32 {
+        let index = match value {
+            Value::Number(number) => whole_index(number),
+            Value::Null => return default,
+            _ => None,
+        };
+        self.odd |= index.is_none();
+        index.unwrap_or(default)
     }
 
     fn add(&mut self, field: Field, sub: u32, text: Str<'_>) {
@@ -264,7 +282,10 @@ impl Chunk {
             let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
-                ("index", Value::Number(number)) => sub = number.parse().unwrap_or(position),
+                ("index", value) => {
+                    walk.finish(&value)?;
+                    sub = self.read_index(&value, sub);
+                }
                 ("id", Value::String(text)) if !text.raw().is_empty() => id = Some(text.span()),
                 ("function", Value::Object) => {
                     choice.calls |= self.read_function(walk, Field::ToolArguments, position)?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::answer::core::MAX_DEPTH;
 use crate::answer::texts::{Texts, is_no_text};
 use crate::answer::usage::Counts;
-use crate::json::{Invalid, Value, Walk};
+use crate::json::{Invalid, Value, Walk, whole_index};
 
 /// What of an event matters here, as spans of its data. Used again for the next.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) struct Read {
     pub(super) stop_reason: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
     pub(super) error: bool,
+    /// Which block it is of cannot be told.
+    pub(super) odd: bool,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Read {
         self.inner.clear();
         self.fields.clear();
         self.texts.clear();
-        self.index = 0;
+        (self.index, self.odd) = (0, false);
         (self.signed, self.stop_reason, self.model, self.error) = (false, None, None, false);
         let mut walk = Walk::over(data, MAX_DEPTH)?;
         let value = walk.value()?;
@@ -53,7 +55,13 @@ impl Read {
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("type", Value::String(text)) => self.kind.push_str(&text.decode()),
-                ("index", Value::Number(number)) => self.index = number.parse().unwrap_or(0),
+                ("index", Value::Null) => {}
+                ("index", value) => {
+                    walk.finish(&value)?;
+                    let index = if let Value::Number(number) = value { whole_index(number) } else { None };
+                    self.odd |= index.is_none();
+                    self.index = index.unwrap_or(0);
+                }
                 ("delta" | "content_block", Value::Object) => self.read_inner(&mut walk)?,
                 ("message", Value::Object) => self.read_message(&mut walk, counts)?,
                 ("usage", Value::Object) => counts.read(&mut walk)?,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::answer::core::MAX_DEPTH;
 use crate::answer::texts::Texts;
 use crate::answer::usage::Counts;
-use crate::json::{Invalid, Value, Walk};
+use crate::json::{Invalid, Value, Walk, whole_index, whole_number};
 
 /// What of an event matters here, as spans of its data. Used again for the next.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub(super) struct Read {
     pub(super) response: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
     pub(super) error: bool,
+    /// Which text it is of cannot be told.
+    pub(super) odd: bool,
     /// The response says what it cost.
     pub(super) has_usage: bool,
 }
@@ -57,14 +59,15 @@ impl Read {
             match (&*key.decode(), value) {
                 ("type", Value::String(text)) => self.kind.push_str(&text.decode()),
                 ("sequence_number", Value::Number(number)) => {
-                    self.sequence = number.parse().ok().map(|number| (number, begins..walk.at()));
+                    self.sequence = whole_number(number).map(|number| (number, begins..walk.at()));
                 }
-                ("output_index", Value::Number(number)) => self.output_index = number.parse().unwrap_or(0),
-                ("content_index", Value::Number(number)) => {
-                    self.part = Some(("content_index", number.parse().unwrap_or(0)));
+                ("output_index" | "content_index" | "summary_index", Value::Null) => {}
+                ("output_index", value) => self.output_index = self.read_index(&mut walk, &value)?,
+                ("content_index", value) => {
+                    self.part = Some(("content_index", self.read_index(&mut walk, &value)?));
                 }
-                ("summary_index", Value::Number(number)) => {
-                    self.part = Some(("summary_index", number.parse().unwrap_or(0)));
+                ("summary_index", value) => {
+                    self.part = Some(("summary_index", self.read_index(&mut walk, &value)?));
                 }
                 ("item_id", Value::String(text)) => self.item_id = Some(text.span()),
                 ("delta", Value::String(text)) => self.delta = Some(text.span()),
@@ -81,6 +84,13 @@ impl Read {
             }
         }
         walk.end()
+    }
+
+    fn read_index(&mut self, walk: &mut Walk<'_>, value: &Value<'_>) -> Result<u32, Invalid> {
+        walk.finish(value)?;
+        let index = if let Value::Number(number) = value { whole_index(number) } else { None };
+        self.odd |= index.is_none();
+        Ok(index.unwrap_or(0))
     }
 
     fn read_inner(&mut self, walk: &mut Walk<'_>) -> Result<(), Invalid> {

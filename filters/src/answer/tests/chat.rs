@@ -254,6 +254,54 @@ fn interleaved_choices_never_mix() {
     assert_no_leak(&got.text, other);
 }
 
+/// However an index is spelled, its lane is its own; what is no index ends the answer.
+#[test]
+fn indexes_are_read_as_clients_read_them() {
+    for one in ["1", "1.0", "1e0", "10e-1"] {
+        let choice = |index: &str, text: &str| {
+            chunk(&format!(r#"{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":null}}"#))
+        };
+        let call = |index: &str, text: &str| {
+            delta(
+                0,
+                &format!(r#"{{"tool_calls":[{{"index":{index},"function":{{"arguments":"{text}"}}}}]}}"#),
+            )
+        };
+        let mut input = Vec::new();
+        for (left, right) in pieces(MAIL, 3).iter().zip(pieces(&MAIL.to_uppercase(), 3)) {
+            input.extend([choice("0", left), choice(one, &right), call("0", left), call(one, &right)]);
+        }
+        let end = |index: &str| chunk(&format!(r#"{{"index":{index},"delta":{{}},"finish_reason":"stop"}}"#));
+        input.extend([end("0"), end(one)]);
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+        assert_eq!(got.step, Step::Done, "{one}");
+        assert_no_leak(&got.text, MAIL);
+        assert_no_leak(&got.text, &MAIL.to_uppercase());
+        let (mut texts, mut calls) = ([String::new(), String::new()], [String::new(), String::new()]);
+        let at = |value: &Value| usize::from(value.as_f64() == Some(1.0));
+        for said in events(&got.text) {
+            let choice = &said.data["choices"][0];
+            texts[at(&choice["index"])].push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+            let call = &choice["delta"]["tool_calls"][0];
+            calls[at(&call["index"])].push_str(call["function"]["arguments"].as_str().unwrap_or_default());
+        }
+        let masked = ["[EMAIL_1]".to_owned(), "[EMAIL_1]".to_owned()];
+        assert_eq!((&texts, &calls), (&masked, &masked), "{one}");
+    }
+    for odd in ["-1", "1.5", "4294967296", "\"1\"", "[1]"] {
+        for event in [
+            chunk(&format!(r#"{{"index":{odd},"delta":{{"content":"x "}}}}"#)),
+            delta(0, &format!(r#"{{"tool_calls":[{{"index":{odd},"function":{{"arguments":"x "}}}}]}}"#)),
+            delta(0, &format!(r#"{{"reasoning_details":[{{"index":{odd},"text":"x "}}]}}"#)),
+        ] {
+            let got = run(&masking(Api::Chat), Form::Events, &stream(&[event.clone(), finish(0, "stop")]));
+            assert_eq!(got.step, Step::GuardFailed("an event of unknown form"), "{event}");
+            let got = run(&Options::new(Api::Chat), Form::Events, &stream(&[event, finish(0, "stop")]));
+            assert_ne!(got.step, Step::GuardFailed("an event of unknown form"));
+        }
+    }
+}
+
 #[test]
 fn a_rest_leaves_in_front_of_the_end() {
     // The last word may begin an address: held, then released by the end, before it.

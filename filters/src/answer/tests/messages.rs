@@ -198,6 +198,30 @@ fn signed_thinking_may_come_at_once() {
 }
 
 #[test]
+fn indexes_are_read_as_clients_read_them() {
+    let both = || text_block(0, MAIL, 3).into_iter().zip(text_block(1, &MAIL.to_uppercase(), 3));
+    for (one, told) in
+        [("1", true), ("1.0", true), ("1e0", true), ("1.5", false), ("-1", false), (r#""1""#, false)]
+    {
+        let spell = |event: String| event.replace(r#""index":1"#, &format!(r#""index":{one}"#));
+        let blocks = both().flat_map(|(left, right)| [left, spell(right)]).collect();
+        let events = message(vec![blocks], "end_turn");
+        let got = run(&masking(Api::Messages), Form::Events, &stream(&events));
+        if !told {
+            assert_eq!(got.step, Step::GuardFailed("an event of unknown form"), "{one}");
+            continue;
+        }
+        assert_eq!(got.step, Step::Done, "{one}");
+        let mut texts = [String::new(), String::new()];
+        for said in super::events(&got.text) {
+            let at = usize::from(said.data["index"].as_f64() == Some(1.0));
+            texts[at].push_str(said.data["delta"]["text"].as_str().unwrap_or_default());
+        }
+        assert_eq!(texts, ["[EMAIL_1]", "[EMAIL_1]"], "{one}");
+    }
+}
+
+#[test]
 fn a_block_closes_what_is_open_and_refuses() {
     let events =
         message(vec![text_block(0, "Fine. ", 3), text_block(1, &format!("But {MAIL} too"), 4)], "end_turn");

@@ -181,6 +181,35 @@ fn tokens_apart_from_their_text_do_not_leave_in_clear() {
 }
 
 #[test]
+fn indexes_are_read_as_clients_read_them() {
+    let place =
+        |output: u32, part: u32| json!({"item_id": "msg_1", "output_index": output, "content_index": part});
+    for (item, part) in [(1, 0), (0, 1)] {
+        let left = deltas("response.output_text", &place(0, 0), MAIL, 3);
+        let right = deltas("response.output_text", &place(item, part), &MAIL.to_uppercase(), 3);
+        let mut input =
+            vec![json!({"type": "response.created", "response": response("in_progress", &json!([]))})];
+        input.extend(left.into_iter().zip(right).flat_map(|(left, right)| [left, right]));
+        input.push(json!({"type": "response.completed", "response": response("completed", &json!([]))}));
+        for (one, step) in [
+            ("1.0", Step::Done),
+            ("1e0", Step::Done),
+            ("1.5", Step::GuardFailed("an event of unknown form")),
+            ("\"1\"", Step::GuardFailed("an event of unknown form")),
+        ] {
+            let spelled = ["output_index", "content_index"].iter().fold(stream(&input), |text, key| {
+                text.replace(&format!("\"{key}\":1"), &format!("\"{key}\":{one}"))
+            });
+            let got = run(&masking(Api::Responses), Form::Events, &spelled);
+            assert_eq!(got.step, step, "{one}");
+            if step == Step::Done {
+                assert_eq!(joined(&got, "response.output_text"), "[EMAIL_1][EMAIL_1]", "{one}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_rest_leaves_before_the_done_that_repeats_it() {
     let got = run(&masking(Api::Responses), Form::Events, &stream(&whole("so long", 2, "completed")));
     assert_eq!(joined(&got, "response.output_text"), "so long");

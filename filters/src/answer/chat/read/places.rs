@@ -129,7 +129,7 @@ impl Chunk {
             match walk.value()? {
                 Value::Object => self.read_thought(walk, choice, position)?,
                 value => {
-                    self.path.push(Segment::Element(position));
+                    self.path.push(Segment::Element(position as usize));
                     self.read_unknown(walk, choice, value, begins)?;
                     self.path.pop();
                 }
@@ -143,7 +143,7 @@ impl Chunk {
         &mut self,
         walk: &mut Walk<'_>,
         choice: &mut Choice,
-        position: usize,
+        position: u32,
     ) -> Result<(), Invalid> {
         let (mut at, mut may_be_signed, mut signature) = (position, true, false);
         let mut texts: Vec<(String, Str<'_>)> = Vec::new();
@@ -151,7 +151,10 @@ impl Chunk {
             let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
-                ("index", Value::Number(number)) => at = number.parse().unwrap_or(position),
+                ("index", value) => {
+                    walk.finish(&value)?;
+                    at = self.read_index(&value, at);
+                }
                 // Whose thinking is signed says so here, or nothing.
                 ("format", Value::String(text)) => may_be_signed = text.raw().starts_with("anthropic"),
                 ("signature", Value::String(text)) => {
@@ -162,13 +165,13 @@ impl Chunk {
                 (name, Value::String(text)) if is_no_text(name, text) => {}
                 (name, Value::String(text)) => texts.push((name.to_owned(), text)),
                 (name, value) => {
-                    self.path.extend([Segment::Element(position), Segment::Key(name.to_owned())]);
+                    self.path.extend([Segment::Element(position as usize), Segment::Key(name.to_owned())]);
                     self.read_unknown(walk, choice, value, begins)?;
                     self.path.truncate(self.path.len() - 2);
                 }
             }
         }
-        self.path.push(Segment::Element(at));
+        self.path.push(Segment::Element(at as usize));
         for (name, text) in texts {
             let signed = (signature || may_be_signed) && SIGNED.contains(&&*name);
             self.path.push(Segment::Key(name));
