@@ -1,7 +1,8 @@
 //! `tollgate scan`: the guardrail rules on one's own texts. The values found are not shown.
 //!
 //! Plain input is read in pieces and goes through the scanner of streams, so its size does not matter; JSONL is read line by
-//! line. Exit codes: 0 nothing was found, 1 something was, 64 and above something was wrong.
+//! line. Exit codes: 0 nothing was found, 1 something was, 64 and above something was wrong; 65 if lines could not be read, all others
+//! having been scanned.
 
 mod injection;
 mod input;
@@ -59,6 +60,14 @@ pub(crate) fn run(args: &ScanArgs) -> ExitCode {
     }
 }
 
+/// What there was in a file.
+#[derive(Default)]
+struct Counted {
+    found: u64,
+    /// Lines that could not be read.
+    unread: u64,
+}
+
 /// How many findings there were.
 fn scan(args: &ScanArgs) -> Result<u64, Failure> {
     let search = prepare(args)?;
@@ -66,11 +75,13 @@ fn scan(args: &ScanArgs) -> Result<u64, Failure> {
     let mut progress = Progress::new(&inputs);
     let mut out = io::BufWriter::with_capacity(PIECE, io::stdout().lock());
     let several = inputs.len() > 1;
-    let mut found = 0;
+    let (mut found, mut unread) = (0, 0);
     for input in inputs {
         let name = several.then(|| input.name.clone());
         found += if args.jsonl {
-            lines::scan(&search, input, &mut progress, &mut out)?
+            let counted = lines::scan(&search, input, &mut progress, &mut out)?;
+            unread += counted.unread;
+            counted.found
         } else if args.mask {
             plain::mask(&search, input, &mut progress, &mut out)?
         } else {
@@ -79,13 +90,22 @@ fn scan(args: &ScanArgs) -> Result<u64, Failure> {
     }
     out.flush().map_err(Failure::io)?;
     progress.end();
+    if unread > 0 {
+        let lines = if unread == 1 { "1 line was" } else { &format!("{unread} lines were") };
+        let message = format!("{lines} not scanned: each must be a JSON object with a `text`, in UTF-8");
+        return Err(Failure { code: cli::DATA, message });
+    }
     Ok(found)
 }
 
 impl Failure {
     #[allow(clippy::needless_pass_by_value)] // `map_err` hands it over
     fn io(error: io::Error) -> Failure {
-        Failure { code: cli::IO, message: format!("cannot read or write: {error}") }
+        Failure { code: cli::IO, message: format!("cannot write: {error}") }
+    }
+
+    fn reading(name: &str, error: &io::Error) -> Failure {
+        Failure { code: cli::IO, message: format!("cannot read {name}: {error}") }
     }
 
     fn config(message: impl Into<String>) -> Failure {

@@ -93,9 +93,42 @@ fn scan_tells_findings_line_by_line() {
     assert!(!text.contains("corp.org") && !text.contains("q8Zr2"), "values are not shown");
 
     assert_eq!(tollgate(&["scan", "--jsonl"], &[], "{\"text\":\"nothing\"}\n").status.code(), Some(0));
-    let wrong = tollgate(&["scan", "--jsonl"], &[], "{\"text\":\"nothing\"}\n{\"texts\":1}\n");
-    assert_eq!(wrong.status.code(), Some(65));
-    assert!(said(&wrong.stderr).starts_with("-:2: "), "{}", said(&wrong.stderr));
+}
+
+/// A line that cannot be read takes none of the others along, and the exit code tells of it.
+#[test]
+fn scan_passes_over_lines_that_it_cannot_read() {
+    let mut input = b"\xef\xbb\xbf{\"id\":null,\"text\":\"to a@corp.org\"}\r\n{\"texts\":1}\n".to_vec();
+    input.extend(
+        b"{\"text\":null}\n{\"text\":\"\\ud800\"}\n{\"text\":\"\xff\"}\n{\"id\":[1],\"text\":\"b@corp.org\"}",
+    );
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let path = dir.path().join("texts.jsonl").display().to_string();
+    std::fs::write(&path, &input).expect("written");
+    let output = tollgate(&["scan", "--jsonl", &path, "-"], &[], "{\"id\":\"last\",\"text\":\"fine\"}\nno\n");
+    assert_eq!(output.status.code(), Some(65));
+    let ids: Vec<serde_json::Value> = said(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].take())
+        .collect();
+    assert_eq!(ids, [serde_json::json!(null), serde_json::json!([1]), serde_json::json!("last")]);
+    assert!(said(&output.stdout).starts_with("{\"id\":null,"), "an id is passed on, whatever it is");
+    let told = said(&output.stderr);
+    let places: Vec<_> = told.lines().map(|line| line.split(": ").next().expect("a place")).collect();
+    let expect: Vec<_> = (2..=5).map(|line| format!("{path}:{line}")).chain(["-:2".to_owned()]).collect();
+    assert_eq!(places[..5], expect, "{told}");
+    assert!(
+        told.ends_with("5 lines were not scanned: each must be a JSON object with a `text`, in UTF-8\n"),
+        "{told}"
+    );
+
+    let many = tollgate(&["scan", "--jsonl"], &[], &"no\n".repeat(1000));
+    assert_eq!(said(&many.stderr).lines().count(), 21);
+    assert!(said(&many.stderr).contains("\n1000 lines were not scanned"), "{}", said(&many.stderr));
+
+    let folder = tollgate(&["scan", &dir.path().display().to_string()], &[], "");
+    assert_eq!(folder.status.code(), Some(66));
+    assert!(said(&folder.stderr).contains("is a folder"), "{}", said(&folder.stderr));
 }
 
 /// Escapes are looked through as the profile says; offsets are those of the text as it is written.

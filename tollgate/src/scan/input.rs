@@ -19,20 +19,30 @@ impl Input {
     /// All of them, opened before the first is read: a wrong name says so at once.
     pub(super) fn all(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
         if paths.is_empty() {
-            let reader = Box::new(BufReader::with_capacity(PIECE, io::stdin()));
-            return Ok(vec![Input { name: "-".to_owned(), reader, size: None }]);
+            return Ok(vec![Input::standard()]);
         }
         let open = |path: &PathBuf| {
             let name = path.display().to_string();
-            let file = File::open(path).map_err(|error| Failure {
-                code: cli::NO_INPUT,
-                message: format!("cannot open {name}: {error}"),
-            })?;
-            let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
+            if name == "-" {
+                return Ok(Input::standard());
+            }
+            let failure =
+                |why: &str| Failure { code: cli::NO_INPUT, message: format!("cannot open {name}: {why}") };
+            let file = File::open(path).map_err(|error| failure(&error.to_string()))?;
+            let data = file.metadata().ok();
+            if data.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+                return Err(failure("is a folder; name the files in it"));
+            }
+            let size = data.filter(std::fs::Metadata::is_file).map(|data| data.len());
             let reader = Box::new(BufReader::with_capacity(PIECE, file));
             Ok(Input { name, reader, size })
         };
         paths.iter().map(open).collect()
+    }
+
+    fn standard() -> Input {
+        let reader = Box::new(BufReader::with_capacity(PIECE, io::stdin()));
+        Input { name: "-".to_owned(), reader, size: None }
     }
 }
 

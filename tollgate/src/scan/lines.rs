@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::io::{BufRead, Read, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tollgate_filters::scan::{End, Found, Masker, Scanner, Shape, put_in_order};
 
 use super::input::Input;
-use super::{Failure, Progress, Search, injection};
-use crate::cli;
+use super::{Counted, Failure, Progress, Search, injection};
 
 /// Longest line: it is held whole.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -18,8 +17,13 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 struct Line<'a> {
     #[serde(borrow)]
     text: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "any")]
     id: Option<&'a RawValue>,
+}
+
+/// Whatever is there, `null` too.
+fn any<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 #[derive(Serialize)]
@@ -41,37 +45,53 @@ struct Finding<'a> {
     end: usize,
 }
 
+/// Lines that cannot be read are told on standard error, so many of them one by one, and passed over.
+const TOLD: u64 = 20;
+
 pub(super) fn scan(
     search: &Search,
     input: Input,
     progress: &mut Progress,
     out: &mut impl Write,
-) -> Result<u64, Failure> {
+) -> Result<Counted, Failure> {
     let Input { name, mut reader, .. } = input;
     let (mut line, mut masked, mut found) = (Vec::new(), String::new(), Vec::new());
-    let (mut number, mut count) = (0_u64, 0);
+    let (mut number, mut counted) = (0_u64, Counted::default());
     loop {
         line.clear();
-        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(Failure::io)?;
+        let failed = |error| Failure::reading(&name, &error);
+        let mut read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(failed)?;
         if read == 0 {
-            return Ok(count);
+            return Ok(counted);
         }
         number += 1;
-        progress.add(read);
-        let wrong = |what: &str| Failure { code: cli::DATA, message: format!("{name}:{number}: {what}") };
-        if read as u64 == LONGEST && !line.ends_with(b"\n") {
-            return Err(wrong("is longer than 64 MiB"));
+        let long = read as u64 == LONGEST && !line.ends_with(b"\n");
+        if long {
+            read += reader.skip_until(b'\n').map_err(failed)?;
         }
-        let text = line.trim_ascii();
+        progress.add(read);
+        let mut text = line.trim_ascii();
+        if number == 1 {
+            text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text); // a byte order mark
+        }
         if text.is_empty() {
             continue;
         }
-        let asked = asked(text)
-            .map_err(|column| wrong(&format!("is no JSON object with a `text`, from column {column} on")))?;
+        let asked = if long { Err("is longer than 64 MiB".to_owned()) } else { asked(text) };
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(what) => {
+                counted.unread += 1;
+                if counted.unread <= TOLD {
+                    eprintln!("{name}:{number}: {what}");
+                }
+                continue;
+            }
+        };
         masked.clear();
         found.clear();
         look(search, &asked.text, &mut found, &mut masked);
-        count += found.len() as u64;
+        counted.found += found.len() as u64;
         let findings = found.iter().map(|found| Finding {
             rule: &found.rule_id,
             kind: &found.kind,
@@ -80,7 +100,7 @@ pub(super) fn scan(
         });
         let score = search.scored.and_then(|scored| scored.score(&search.rules, &asked.text));
         let injection = search.scored.zip(score.as_ref());
-        count += u64::from(injection.is_some_and(|(scored, score)| scored.is_finding(score)));
+        counted.found += u64::from(injection.is_some_and(|(scored, score)| scored.is_finding(score)));
         let injection = injection.map(|(scored, score)| scored.told(score));
         let told = Told { id: asked.id, findings: findings.collect(), masked: &masked, injection };
         serde_json::to_writer(&mut *out, &told).map_err(|error| Failure::io(error.into()))?;
@@ -89,11 +109,12 @@ pub(super) fn scan(
 }
 
 /// Reads a line, or says by its column where it stops being one: serde's own words may quote the text.
-fn asked(line: &[u8]) -> Result<Line<'_>, usize> {
+fn asked(line: &[u8]) -> Result<Line<'_>, String> {
+    let wrong = |column| format!("is no JSON object with a `text`, from column {column} on");
     if !line.starts_with(b"{") {
-        return Err(1); // serde would take a list for an object
+        return Err(wrong(1)); // serde would take a list for an object
     }
-    serde_json::from_slice(line).map_err(|error| error.column())
+    serde_json::from_slice(line).map_err(|error| wrong(error.column()))
 }
 
 /// The findings of one text in its order, and the text masked.

@@ -63,6 +63,7 @@ pub(super) fn list(
     let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
     let mut scanner = Scanner::new(&search.rules, &search.policy).recording();
     let mut masker = Masker::new();
+    let path = input.name.clone();
     let mut pieces = Pieces::of(input, search.piece);
     let (mut waiting, mut ignored) = (BinaryHeap::<Waiting>::new(), String::new());
     let (mut at, mut forget_at, mut count) = (0, FORGET, 0);
@@ -79,7 +80,7 @@ pub(super) fn list(
         }
         Ok(())
     };
-    while let Some((text, read)) = pieces.next().map_err(Failure::io)? {
+    while let Some((text, read)) = pieces.next().map_err(|error| Failure::reading(&path, &error))? {
         progress.add(read);
         let _ = scanner.push(text, &mut masker, &mut ignored); // nothing blocks here
         at += text.len();
@@ -121,7 +122,7 @@ pub(super) fn mask(
     let mut pieces = Pieces::of(input, search.piece);
     let (mut masked, mut count) = (String::new(), 0);
     let mut beginning = Beginning::default();
-    while let Some((text, read)) = pieces.next().map_err(Failure::io)? {
+    while let Some((text, read)) = pieces.next().map_err(|error| Failure::reading(&name, &error))? {
         progress.add(read);
         beginning.push(text);
         let _ = scanner.push(text, &mut masker, &mut masked);
