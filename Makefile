@@ -28,7 +28,7 @@ lint: ## Formatting, clippy, documentation, and the dependency rules of deny.tom
 counts: ## Writes down how many instructions the scanner takes, for the tests to compare with
 	scripts/scan-counts --write
 
-mutants: ## Small changes to the scanner and the limits that no test notices; takes hours, or a part of it: make mutants SHARD=0/32
+mutants: ## Small changes to the scanner and the limits that no test notices; takes hours, or a part of it: make mutants SHARD=0/8
 	@scripts/install-deps build
 	scripts/mutants $(if $(SHARD),--shard $(SHARD))
 
