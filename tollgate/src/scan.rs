@@ -117,6 +117,10 @@ impl Search {
     fn action(&self, found: &Found) -> &'static str {
         self.shown.action(found.rule).as_str()
     }
+
+    fn severity(&self, found: &Found) -> &'static str {
+        self.rules.info(found.rule).severity.as_str()
+    }
 }
 
 fn prepare(args: &ScanArgs) -> Result<Search, Failure> {

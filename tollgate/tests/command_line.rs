@@ -181,6 +181,9 @@ fn scan_in_pieces_prints_the_same() {
     let output = tollgate(&["scan", &path], &[], "");
     let table = said(&output.stdout);
     let place = table.lines().find(|line| line.contains(" email ")).and_then(|line| line.split(' ').next());
+    let row: Vec<_> =
+        table.lines().find(|line| line.contains(" email ")).unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row[1..], ["email", "email", "medium", "block"]);
     let (start, end) = place.expect("an e-mail address").split_once("..").expect("a range");
     assert_eq!(
         &plain[start.parse::<usize>().expect("a number")..end.parse().expect("a number")],

@@ -53,7 +53,7 @@ pub struct RuleSpec {
     /// detector must stand right before a number whose form says what it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub avoid: Vec<String>,
-    /// How bad a leak is; shown to people, without effect on what is done.
+    /// How bad a leak is; `tollgate scan` shows it to people, without effect on what is done.
     #[serde(default)]
     pub severity: Severity,
     /// Texts that must and must not match; run by `tollgate check` and by the tests.
@@ -140,6 +140,17 @@ pub enum Severity {
     Medium,
     High,
     Critical,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
 }
 
 /// Texts that a rule must and must not match.

@@ -70,7 +70,8 @@ pub(super) fn list(
     let mut beginning = Beginning::default();
     let line = |found: &Found| {
         let place = format!("{}..{}", found.span.start, found.span.end);
-        format!("{prefix}{place:<24} {:<14} {:<30} {}", found.kind, found.rule_id, search.action(found))
+        let (severity, action) = (search.severity(found), search.action(found));
+        format!("{prefix}{place:<24} {:<14} {:<30} {severity:<9} {action}", found.kind, found.rule_id)
     };
     let mut print = |waiting: &mut BinaryHeap<Waiting>, up_to: usize| {
         while waiting.peek().is_some_and(|Reverse((start, ..))| *start < up_to) {
