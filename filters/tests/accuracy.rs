@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use regex_automata::meta::Regex;
 use serde::Deserialize;
-use tollgate_filters::scan::{Action, Direction, Escape, Escapes, Policy, Rules, Switches};
+use tollgate_filters::scan::{
+    Action, Direction, End, Escape, Escapes, Masker, Policy, Rules, Scanner, Switches,
+};
 
 /// Kinds that harmless texts must be free of.
 const KINDS: [&str; 6] = ["email", "ssn", "credit_card", "ip_address", "iban", "phone"];
@@ -362,4 +365,51 @@ fn looking_through_escapes_leaves_harmless_texts_alone() {
         more.len()
     );
     assert!(more.len() <= 2, "{}", more.join("\n"));
+}
+
+/// Texts with every character escaped, in each way that somebody writes: what overran and so would end in GUARDRAIL_FAILED.
+#[test]
+fn texts_in_escapes_do_not_overrun() {
+    let rows = all_rows();
+    let Ours { rules, policy } = Ours::decoding();
+    let (rules, policy) = (Arc::new(rules), Arc::new(policy));
+    let (_, most) = rules.max_held(&policy);
+    assert_eq!(most, 4 * 319, "as docs/guardrails.md says");
+    type Way = (&'static str, fn(char) -> String);
+    let ways: [Way; 4] = [
+        ("numbers", |c| format!("&#{};", c as u32)),
+        ("hexadecimal numbers", |c| format!("&#x{:04X};", c as u32)),
+        ("percent codes", |c| {
+            c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
+        }),
+        ("as encodeURIComponent does", |c| match c {
+            c if c.is_ascii_alphanumeric() || "-_.!~*'()".contains(c) => c.to_string(),
+            c => c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        }),
+    ];
+    for (way, escape) in ways {
+        let (mut harmless, mut values, mut held) = (Share::default(), Share::default(), 0);
+        for row in &rows {
+            let text: String = row.text.chars().map(escape).collect();
+            let (mut scanner, mut masker) = (Scanner::new(&rules, &policy), Masker::new());
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (piece, others) = rest.split_at(rest.len().min(40));
+                rest = others;
+                scanner.push(piece, &mut masker, &mut out);
+                held = held.max(scanner.held());
+            }
+            scanner.finish(&mut masker, End::Whole, &mut out);
+            let is_harmless = row.set == "harmless";
+            if is_harmless { &mut harmless } else { &mut values }.add(scanner.overran());
+        }
+        println!(
+            "{way}: {} of {} harmless texts overran, {} of {} with values; {held} of {most} bytes held",
+            harmless.hits, harmless.all, values.hits, values.all
+        );
+        assert_eq!(harmless.hits, 0, "{way}: harmless texts overran");
+        assert!(values.hits <= 3, "{way}: {} texts with values overran", values.hits);
+        assert!(held <= most, "{way}: {held} of {most} bytes held");
+    }
 }

@@ -430,8 +430,8 @@ fn check_says_what_pseudonyms_hold_back() {
     let report = said(&output.stdout);
     assert!(
         report.contains("pseudonyms in an answer hold back at most 124 raw bytes beside that")
-            // `strict` decodes: each of four times 319 bytes, and of one more, may be an escape of 24.
-            && report.contains("that is at most 30648 raw bytes of each text"),
+            // `strict` decodes: four times 319 bytes, escapes counted in.
+            && report.contains("that is at most 1276 raw bytes of each text"),
         "{report}{}",
         said(&output.stderr)
     );

@@ -7,6 +7,8 @@ use super::units::{IDEOGRAPH, LETTER};
 pub(super) const MAX_LOCAL: usize = 64;
 /// Longest domain that is looked at.
 pub(super) const MAX_DOMAIN: usize = 254;
+/// Longest part of a domain between dots (RFC 1035 section 2.3.4).
+pub(super) const MAX_LABEL: usize = 63;
 /// Ideographs of a local part: text in scripts without spaces would be held back all the time.
 pub(super) const MAX_IDEOGRAPHS: usize = 4;
 
@@ -37,7 +39,7 @@ impl TopLevel {
         if label.iter().any(|b| *b >= 0x80) && !label.iter().any(u8::is_ascii_digit) {
             return true;
         }
-        let mut lower = [0; 63];
+        let mut lower = [0; MAX_LABEL];
         let Some(lower) = lower.get_mut(..label.len()) else { return false };
         lower.copy_from_slice(label);
         lower.make_ascii_lowercase();
@@ -99,9 +101,9 @@ fn is_generic(domain: &[u8]) -> bool {
 }
 
 fn domain_name(domain: &[u8]) -> bool {
-    domain
-        .split(|b| *b == b'.')
-        .all(|label| (1..=63).contains(&label.len()) && !label.starts_with(b"-") && !label.ends_with(b"-"))
+    domain.split(|b| *b == b'.').all(|label| {
+        (1..=MAX_LABEL).contains(&label.len()) && !label.starts_with(b"-") && !label.ends_with(b"-")
+    })
 }
 
 /// `package@1.2.3-rc.build`, `@v1.2.beta`: a version after the `@`.

@@ -70,9 +70,10 @@ impl Rest {
 /// The machines.
 #[derive(Debug, Clone)]
 pub(super) enum Machine {
-    /// Behind the `@`; units of the domain, whether it begins with ideographs.
+    /// Behind the `@`; units of the domain and of its last label, whether it begins with ideographs.
     Email {
         units: u16,
+        label: u8,
         ideographs: bool,
     },
     Ipv6 {
@@ -122,14 +123,17 @@ pub(super) struct Text<'a> {
 impl Machine {
     pub(super) fn feed(&mut self, unit: u8, rules: &Rules) -> Step {
         match self {
-            Machine::Email { units, ideographs } => {
+            Machine::Email { units, label, ideographs } => {
                 if *units == 0 {
                     *ideographs = unit == IDEOGRAPH;
                 }
-                if usize::from(*units) == email::MAX_DOMAIN || !email::in_domain(unit, *ideographs) {
+                // One unit too many for a label, and no more: that is no part of an address.
+                let long = usize::from(*units) == email::MAX_DOMAIN || usize::from(*label) > email::MAX_LABEL;
+                if long || !email::in_domain(unit, *ideographs) {
                     return Step::Ended;
                 }
                 *units += 1;
+                *label = if unit == b'.' { 0 } else { *label + 1 };
                 Step::Mark
             }
             Machine::Ipv6 { units, part } => feed_ipv6(units, part, unit),

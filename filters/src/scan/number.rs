@@ -6,7 +6,7 @@
 //! slides by one group. A token is never held for longer than [`WINDOW`] units, so a table of numbers flows.
 
 use super::End;
-use super::units::{Unit, View, is_word};
+use super::units::{Most, Unit, View, is_word};
 
 mod begin;
 mod extension;
@@ -138,10 +138,11 @@ impl Number {
     pub(super) fn run(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
         while !self.ended {
             let unit = view.next(self.at);
-            let limit = self.hold() + MAX_RAW;
-            if unit.map_or(view.end, |unit| unit.start) > limit {
-                let limit = view.border(limit);
-                judge.overflow(self.hold(), limit);
+            let most = Most { bytes: MAX_RAW, raw: judge.policy.reach.most_raw };
+            let hold = self.hold();
+            if view.is_longer(hold, unit.map_or(view.end, |unit| unit.start), most) {
+                let limit = view.reach(hold, most);
+                judge.overflow(hold, limit);
                 self.first = self.groups.len();
                 self.at = limit;
                 self.ended = true;

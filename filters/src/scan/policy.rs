@@ -43,6 +43,8 @@ pub(super) struct Reach {
     pub(super) runs: Runs,
     /// Whether some rule is looked for and does not act.
     pub(super) observes: bool,
+    /// Raw bytes that any candidate may have. Without escapes those that its rule may have are fewer.
+    pub(super) most_raw: usize,
 }
 
 /// Resolved actions, indexed by rule. Built once per config and scope, shared by every request it applies to.

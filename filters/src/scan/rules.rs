@@ -208,17 +208,23 @@ impl Rules {
     /// Most that a scanner with this policy ever holds back: normalised bytes, and raw bytes.
     ///
     /// A unit may take four raw bytes, and what prints nothing between units counts; where only short values are looked for, a
-    /// few units with such characters between them may be more than four times as long. Where escapes are looked through, that is
-    /// what they stand for: each of its bytes may be an escape, and what may become one waits behind them.
+    /// few units with such characters between them may be more than four times as long. Where escapes are looked through, a short
+    /// value may take what a long one may: four raw bytes for each unit of the rule that holds most, whether that acts or not.
     pub fn max_held(&self, policy: &Policy) -> (usize, usize) {
         let acting = self.infos().filter(|(rule, _)| policy.acts_on(*rule));
         let units = acting.map(|(_, info)| info.max_hold).max().unwrap_or(0);
         let raw = match (units, policy.switches().decode.is_none()) {
             (0, _) => 0,
             (_, true) => MAX_RAW_PER_UNIT * units.max(MAX_BEGUN),
-            (_, false) => MAX_ESCAPE * (MAX_RAW_PER_UNIT * units.max(MAX_BEGUN) + 1),
+            (_, false) => self.most_escaped(),
         };
         (units, raw)
+    }
+
+    /// Most raw bytes that are held where escapes are looked through.
+    fn most_escaped(&self) -> usize {
+        let most = self.infos.iter().map(|info| info.max_hold).max().unwrap_or(0);
+        MAX_RAW_PER_UNIT * most.max(MAX_BEGUN)
     }
 
     /// Resolves actions for one direction.
@@ -253,7 +259,13 @@ impl Rules {
             number: strongest(&NUMBERS),
         };
         let observes = actions.iter().any(|action| *action != Action::Off && !action.acts());
-        Policy::new(direction, actions, switches, Reach { watch, beginnings, marks, runs, observes })
+        let most_raw = match switches.decode.is_none() {
+            true => usize::MAX,
+            // What may become an escape waits behind a candidate, and is held as well.
+            false => self.most_escaped() - (MAX_ESCAPE - 1),
+        };
+        let reach = Reach { watch, beginnings, marks, runs, observes, most_raw };
+        Policy::new(direction, actions, switches, reach)
     }
 
     /// Beginnings of the prefixes of rules that act, or of those with a lead: what a text may end with and become a finding.
@@ -313,12 +325,12 @@ impl Rules {
             while !text.is_char_boundary(end) {
                 end += 1;
             }
-            let view = View { text, base: 0, end, fold: &self.fold };
+            let view = View { text, base: 0, end, fold: &self.fold, decoded: None };
             pass.advance(self, policy, &view);
             pass.settle(self, policy, &view, &mut sink);
             pass.forget();
         }
-        let view = View { text, base: 0, end, fold: &self.fold };
+        let view = View { text, base: 0, end, fold: &self.fold, decoded: None };
         pass.finish(self, policy, &view, ends, &mut sink);
         let beside = sink.into_beside();
         put_in_order(found, first);
@@ -397,7 +409,9 @@ impl Rules {
     /// What reads a text's terms; none if the policy looks for none.
     pub(super) fn lexer(&self, policy: &Policy) -> Option<Lexer> {
         let looked_for = self.dictionaries.iter().filter(|(rule, _)| policy.looks_for(*rule));
-        Lexer::new(looked_for.map(|(rule, dictionary)| (*rule, policy.acts_on(*rule), dictionary.clone())))
+        let dictionaries =
+            looked_for.map(|(rule, dictionary)| (*rule, policy.acts_on(*rule), dictionary.clone()));
+        Lexer::new(dictionaries, policy.reach.most_raw)
     }
 
     pub(super) fn found(&self, policy: &Policy, rule: RuleId, span: Range<usize>, identity: usize) -> Found {

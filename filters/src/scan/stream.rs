@@ -262,7 +262,7 @@ impl Scanner {
     #[inline]
     fn glide(&mut self, out: &mut String) -> bool {
         let end = self.base + self.window.len();
-        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
+        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold, decoded: None };
         if !self.pass.glide(&self.rules, &self.policy, &view) {
             return false;
         }
@@ -328,7 +328,7 @@ impl Scanner {
         step: impl FnOnce(&mut Pass, &Rules, &Policy, &View<'_>, &mut Output<'_>) -> bool,
     ) {
         let end = self.base + self.window.len();
-        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold };
+        let view = View { text: &self.window, base: self.base, end, fold: &self.rules.fold, decoded: None };
         let mut output = Output {
             view,
             masker,

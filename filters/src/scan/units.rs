@@ -6,6 +6,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::escape::{Decoded, MAX_ESCAPE};
+
 /// A letter, digit or mark that is no ASCII character's look-alike.
 pub(super) const LETTER: u8 = 0x80;
 /// A character of a script that is written without spaces: a border for whatever is written in ASCII beside it.
@@ -57,6 +59,13 @@ impl Fold {
     }
 }
 
+/// How long a part of a text may be: in bytes of its own, and in bytes of the raw text, which escapes make more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) bytes: usize,
+    pub(super) raw: usize,
+}
+
 /// A unit and its place in the raw text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unit {
@@ -73,6 +82,8 @@ pub(super) struct View<'a> {
     /// Where reading ends for now; a character border, at most `base + text.len()`.
     pub(super) end: usize,
     pub(super) fold: &'a Fold,
+    /// Where its characters stand in the raw text, if it is a decoded one.
+    pub(super) decoded: Option<&'a Decoded>,
 }
 
 impl<'a> View<'a> {
@@ -149,7 +160,38 @@ impl<'a> View<'a> {
         self.base + border
     }
 
-    /// The raw text from `start` to `end`.
+    /// The first character border at or after `at`, which lies in the text.
+    pub(super) fn border_after(&self, at: usize) -> usize {
+        let mut border = at - self.base;
+        while !self.text.is_char_boundary(border) {
+            border += 1;
+        }
+        self.base + border
+    }
+
+    /// Whether what stands from `start` to `end` is longer than `most`.
+    #[inline]
+    pub(super) fn is_longer(&self, start: usize, end: usize, most: Most) -> bool {
+        let len = end - start;
+        if len > most.bytes {
+            return true;
+        }
+        match self.decoded {
+            None => len > most.raw,
+            Some(decoded) => MAX_ESCAPE * len > most.raw && decoded.raw(end) - decoded.raw(start) > most.raw,
+        }
+    }
+
+    /// The last character border behind `start` up to which the text is not longer than `most`.
+    pub(super) fn reach(&self, start: usize, most: Most) -> usize {
+        let end = match self.decoded {
+            None => start.saturating_add(most.raw),
+            Some(decoded) => decoded.own(decoded.raw(start).saturating_add(most.raw)),
+        };
+        self.border(end.min(start + most.bytes))
+    }
+
+    /// The text from `start` to `end`.
     pub(super) fn raw(&self, start: usize, end: usize) -> &'a str {
         &self.text[start - self.base..end - self.base]
     }
@@ -260,7 +302,7 @@ mod tests {
 
     fn units(text: &str) -> Vec<u8> {
         static FOLD: std::sync::LazyLock<Fold> = std::sync::LazyLock::new(Fold::new);
-        let view = View { text, base: 0, end: text.len(), fold: &FOLD };
+        let view = View { text, base: 0, end: text.len(), fold: &FOLD, decoded: None };
         let mut at = 0;
         let forward: Vec<u8> = std::iter::from_fn(|| view.next(at).inspect(|unit| at = unit.end))
             .map(|unit| unit.byte)

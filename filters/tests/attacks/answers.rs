@@ -66,6 +66,10 @@ fn chats() -> Vec<Attempt> {
         chat(std::iter::once((0, start)).chain(pieces).collect::<Vec<_>>())
     };
     let escaped_forms = EMAIL.replace('@', "%40").replacen('.', "&#46;", 1).replace('.', "&period;");
+    let padded: String = EMAIL
+        .chars()
+        .map(|c| format!("&#{:020};{}", c as u32, "&#000000000000000008203;".repeat(2)))
+        .collect();
     let escaped = EMAIL.replace('@', "\\u0040");
     let escapes = {
         let text = format!("{{\"to\": \"{escaped}\"}}");
@@ -94,6 +98,14 @@ fn chats() -> Vec<Attempt> {
             &escaped_forms,
             true,
             "What may become an escape is held, at most 24 bytes.",
+        ),
+        said(
+            "Entities padded with zeros, and escapes that print nothing between them",
+            "`&#00000000000000000097;&#000000000000000008203;` …",
+            letters(&padded),
+            &padded,
+            true,
+            "Past 1,276 raw bytes with a value begun the answer ends in GUARDRAIL_FAILED.",
         ),
         said("A card cut into single digits", "`4` `1` `1` `1` …", letters(CARD), CARD, true, HELD),
         said(

@@ -36,7 +36,8 @@ impl Decoded {
     }
 
     pub(in crate::scan) fn view<'a>(&'a self, fold: &'a Fold) -> View<'a> {
-        View { text: &self.text, base: self.base, end: self.base + self.text.len(), fold }
+        let end = self.base + self.text.len();
+        View { text: &self.text, base: self.base, end, fold, decoded: Some(self) }
     }
 
     /// Where the last escape ends: here, and in the raw text.
@@ -48,6 +49,14 @@ impl Decoded {
     pub(in crate::scan) fn raw(&self, at: usize) -> usize {
         let (end, raw) = self.marks[self.marks.partition_point(|(end, _)| *end <= at).saturating_sub(1)];
         raw + at - end
+    }
+
+    /// The offset here that is the last at or before a raw one; inside of the character of an escape, if that reaches over it.
+    pub(in crate::scan) fn own(&self, raw: usize) -> usize {
+        let next = self.marks.partition_point(|(_, end)| *end <= raw);
+        let (end, at) = self.marks[next.saturating_sub(1)];
+        let own = end + raw.saturating_sub(at);
+        self.marks.get(next).map_or(own, |(end, _)| own.min(end - 1))
     }
 
     #[cfg(test)]
@@ -84,6 +93,11 @@ mod tests {
         decoded.push('c', 21);
         for (at, raw) in [(3, 3), (5, 5), (6, 8), (7, 9), (10, 18), (11, 21), (12, 22)] {
             assert_eq!(decoded.raw(at), raw, "{at}");
+            assert_eq!(decoded.own(raw), at, "{raw}");
+        }
+        // In the middle of an escape: in the character, which ends behind it.
+        for (raw, at) in [(6, 5), (7, 5), (12, 9), (17, 9), (19, 10), (20, 10)] {
+            assert_eq!(decoded.own(raw), at, "{raw}");
         }
         decoded.forget(9, 1);
         for (at, raw) in [(7, 9), (10, 18), (11, 21)] {

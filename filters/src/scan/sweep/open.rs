@@ -40,7 +40,7 @@ impl Sweep {
         let floor = self.floor(at);
         let start = email_start(view, at, floor);
         if start < at {
-            let machine = Machine::Email { units: 0, ideographs: false };
+            let machine = Machine::Email { units: 0, label: 0, ideographs: false };
             self.start(candidate(rule, machine, start, after), rules, policy, view);
         }
     }

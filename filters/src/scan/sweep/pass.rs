@@ -100,6 +100,11 @@ impl Pass {
             fork.sweep.look_back(policy, &fork.text.view(view.fold));
             fork.hand_over(&mut self.raw);
         }
+        // A run, or the beginning of a trigger, that is written in more slides: what begins before and is found overran.
+        let lowest = view.end.saturating_sub(policy.reach.most_raw);
+        if self.raw.frontier < lowest {
+            self.raw.frontier = view.border_after(lowest);
+        }
         if !policy.acts() {
             self.raw.frontier = end; // nor for what may become an escape
         }

@@ -6,7 +6,7 @@ use crate::scan::Policy;
 use crate::scan::machine::{Machine, Rest, Step, Text};
 use crate::scan::number::Judge;
 use crate::scan::rules::Rules;
-use crate::scan::units::View;
+use crate::scan::units::{Most, View};
 
 impl Sweep {
     pub(super) fn resume(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
@@ -81,13 +81,14 @@ impl Sweep {
         policy: &Policy,
         view: &View<'_>,
     ) -> bool {
-        let limit = MAX_RAW_PER_UNIT * rules.max_hold(candidate.rule);
-        if next - candidate.start.unwrap_or(candidate.anchor) <= limit {
+        let bytes = MAX_RAW_PER_UNIT * rules.max_hold(candidate.rule);
+        let most = Most { bytes, raw: policy.reach.most_raw };
+        if !view.is_longer(candidate.start.unwrap_or(candidate.anchor), next, most) {
             return false;
         }
         if let Some(start) = candidate.start {
             self.overran |= policy.acts_on(candidate.rule);
-            self.decided.push(Decided::whole(candidate.rule, start, view.border(start + limit)));
+            self.decided.push(Decided::whole(candidate.rule, start, view.reach(start, most)));
         }
         true
     }

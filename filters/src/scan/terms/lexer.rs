@@ -6,7 +6,7 @@ use super::fold::{Class, TermFold};
 use super::{Dictionary, ROOT, link};
 use crate::scan::rules::{RuleId, Rules};
 use crate::scan::sweep::{Decided, MAX_RAW_PER_UNIT};
-use crate::scan::units::View;
+use crate::scan::units::{Most, View};
 
 /// A token so far: eight bytes at a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -143,6 +143,8 @@ pub(in crate::scan) struct Lexer {
     before: usize,
     decided: Vec<Decided>,
     overran: bool,
+    /// Raw bytes that any term may have.
+    most_raw: usize,
 }
 
 /// A complete token.
@@ -160,6 +162,7 @@ impl Lexer {
     /// None if there is nothing to look for.
     pub(in crate::scan) fn new(
         dictionaries: impl Iterator<Item = (RuleId, bool, Arc<Dictionary>)>,
+        most_raw: usize,
     ) -> Option<Lexer> {
         let readers: Vec<Reader> = dictionaries
             .map(|(rule, acts, dictionary)| {
@@ -177,6 +180,7 @@ impl Lexer {
             before: 0,
             decided: Vec::new(),
             overran: false,
+            most_raw,
         })
     }
 
@@ -236,7 +240,7 @@ impl Lexer {
             return end;
         }
         let Some((folded, class)) = table.fold(c, view.fold) else {
-            self.stretch(view.base + at, view.base + end);
+            self.stretch(view, view.base + at, view.base + end);
             return end;
         };
         if class == Class::Word {
@@ -255,10 +259,11 @@ impl Lexer {
 
     /// A character that prints nothing, from one raw offset to another. Where it makes what may be the beginning of a term longer
     /// than may be held, as much as may be is taken for a finding.
-    fn stretch(&mut self, from: usize, to: usize) {
+    fn stretch(&mut self, view: &View<'_>, from: usize, to: usize) {
         for reader in self.readers.iter().filter(|reader| reader.acts) {
+            let most = Most { bytes: reader.limit, raw: self.most_raw };
             let fits = |start: usize, chars: usize| {
-                let crosses = from - start <= reader.limit && to - start > reader.limit;
+                let crosses = !view.is_longer(start, from, most) && view.is_longer(start, to, most);
                 crosses && self.chars - chars <= reader.dictionary.longest
             };
             let mut starts =
@@ -307,13 +312,20 @@ impl Lexer {
     /// Goes on with every beginning, and begins anew.
     fn complete(&mut self, done: &Done, rules: &Rules, view: &View<'_>) {
         for reader in &mut self.readers {
+            let (limit, acts, overran) = (reader.limit, reader.acts, &mut self.overran);
+            let most = Most { bytes: limit, raw: self.most_raw };
+            let mut fits = |start: usize| {
+                let fits = !view.is_longer(start, done.known, most);
+                // What prints nothing is looked at where it stands.
+                *overran |= acts && !fits && done.known - start <= limit;
+                fits
+            };
             if !reader.open.is_empty() {
-                let limit = reader.limit;
                 let dictionary = reader.dictionary.clone();
                 let mut open = std::mem::take(&mut reader.open);
                 open.retain_mut(|open| {
                     open.chain = link(open.chain, done.number);
-                    let chain = dictionary.chain(open.chain).filter(|_| done.known - open.start <= limit);
+                    let chain = dictionary.chain(open.chain).filter(|_| fits(open.start));
                     if let Some(chain) = chain {
                         if chain.term > 0 {
                             open.mark = Some((chain.term, done.end));
@@ -331,11 +343,7 @@ impl Lexer {
                 continue;
             }
             let chain = link(ROOT, done.number);
-            let Some(entry) =
-                reader.dictionary.chain(chain).filter(|_| done.known - done.start <= reader.limit)
-            else {
-                continue;
-            };
+            let Some(entry) = reader.dictionary.chain(chain).filter(|_| fits(done.start)) else { continue };
             let mark = (entry.term > 0).then_some((entry.term, done.end));
             let open = Open { chain, start: done.start, chars: done.before, mark };
             if entry.goes_on {

@@ -28,7 +28,8 @@ pub struct Guardrails {
     /// decoded; what is masked are the original bytes.
     #[schemars(extend("x-unset" = "what the profile says: both in `strict`, none in `chat` and `coding`"), example = &["html", "percent"])]
     pub decode: Option<Vec<Escape>>,
-    /// Longest text a rule may hold back in a stream, in bytes; a rule that needs more is refused.
+    /// Longest text a rule may hold back in a stream, in normalised bytes; a rule that needs more is refused. In raw bytes, escapes
+    /// that `decode` looks through counted in, it is at most four times that.
     #[schemars(range(min = 16, max = 65_536))]
     pub max_hold_bytes: usize,
     /// Show found values in error details, unmasked.
