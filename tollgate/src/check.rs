@@ -47,7 +47,7 @@ fn print_holds(loaded: &Loaded) {
         let kinds = rules.infos().map(|(_, rule)| &*rule.kind);
         println!(
             "guardrails: pseudonyms in an answer hold back at most {} raw bytes beside that",
-            max_restored(kinds, &guardrails.look_alike)
+            max_restored(kinds, &guardrails.look_alike, guardrails.profile.switches().decode)
         );
     }
     let signals: usize = guardrails.injection_signals.iter().map(|spec| spec.signals.len()).sum();

@@ -429,7 +429,7 @@ fn check_says_what_pseudonyms_hold_back() {
     let output = tollgate(&["check", "-c", &config.display().to_string()], &[("KEY", &"k".repeat(32))], "");
     let report = said(&output.stdout);
     assert!(
-        report.contains("pseudonyms in an answer hold back at most 124 raw bytes beside that")
+        report.contains("pseudonyms in an answer hold back at most 263 raw bytes beside that")
             // `strict` decodes: four times 319 bytes, escapes counted in.
             && report.contains("that is at most 1276 raw bytes of each text"),
         "{report}{}",

@@ -23,6 +23,39 @@ pub enum Escape {
     Percent,
 }
 
+impl Escape {
+    /// The escape that these bytes are one of.
+    pub(super) fn of(escape: &str) -> Option<Escape> {
+        match escape.as_bytes() {
+            [b'&', _, ..] => Some(Escape::Html),
+            [b'%', _, ..] => Some(Escape::Percent),
+            _ => None,
+        }
+    }
+
+    /// A text as it has to be written among escapes: in a part of a URL (RFC 3986 section 2.3), in HTML or an attribute of it.
+    pub(super) fn write(self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len() + 8);
+        for c in text.chars() {
+            match (self, c) {
+                (Escape::Html, '&') => out.push_str("&amp;"),
+                (Escape::Html, '<') => out.push_str("&lt;"),
+                (Escape::Html, '>') => out.push_str("&gt;"),
+                (Escape::Html, '"') => out.push_str("&quot;"),
+                (Escape::Html, '\'') => out.push_str("&#39;"),
+                (Escape::Percent, c) if !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.' | '_' | '~') => {
+                    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                        let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value & 15)]);
+                        out.extend(['%', digit(byte >> 4), digit(byte)]);
+                    }
+                }
+                _ => out.push(c),
+            }
+        }
+        out
+    }
+}
+
 /// Which escapes are looked through: what they begin with, or [`NEVER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escapes {
@@ -64,6 +97,13 @@ impl Escapes {
 
     pub fn is_none(self) -> bool {
         self == Escapes::NONE
+    }
+
+    pub(super) fn looks_through(self, escape: Escape) -> bool {
+        match escape {
+            Escape::Html => self.html != NEVER,
+            Escape::Percent => self.percent != NEVER,
+        }
     }
 
     /// Where the first byte stands that an escape may begin with.
@@ -232,6 +272,23 @@ mod tests {
             ("&&#64;", "&@"),
         ] {
             assert_eq!(BOTH.decode(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_among_escapes_is_read_as_it_was() {
+        for (text, percent, html) in [
+            ("alice@corp.com", "alice%40corp.com", "alice@corp.com"),
+            ("(212) 555-0123", "%28212%29%20555-0123", "(212) 555-0123"),
+            ("a_b~c+d", "a_b~c%2Bd", "a_b~c+d"),
+            ("müller&söhne@x.de", "m%C3%BCller%26s%C3%B6hne%40x.de", "müller&amp;söhne@x.de"),
+            ("<\"x'>", "%3C%22x%27%3E", "&lt;&quot;x&#39;&gt;"),
+            ("50%40 &#64;", "50%2540%20%26%2364%3B", "50%40 &amp;#64;"),
+        ] {
+            for (escape, expect) in [(Escape::Percent, percent), (Escape::Html, html)] {
+                assert_eq!(escape.write(text), expect, "{escape:?}");
+                assert_eq!(Escapes::new(&[escape]).decode(expect), text, "{escape:?}");
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod restore;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroize;
 
+use super::escape::{Escape, Escapes, MAX_ESCAPE};
 use super::mask::fold;
 use super::units::prints_nothing;
-pub(super) use restore::{Part, Restorer};
+pub(super) use restore::{Part, Reading, Restorer};
 
 /// Key of an organisation's pseudonyms.
 #[derive(Clone)]
@@ -125,18 +127,20 @@ impl Room {
 const TRIES: u16 = 8;
 
 /// Most raw bytes that an answer's stand-ins of these kinds hold back, beside what rules do: what may be the beginning of one.
-pub fn max_restored<'k>(kinds: impl Iterator<Item = &'k str>, look_alikes: &[LookAlike]) -> usize {
+pub fn max_restored<'k>(
+    kinds: impl Iterator<Item = &'k str>,
+    look_alikes: &[LookAlike],
+    decode: Escapes,
+) -> usize {
     let longest_like = look_alikes.iter().map(|like| match like {
         LookAlike::CreditCard => "4000-0000-0000-0000".len(),
         LookAlike::Phone => "+1-(212) 555-0100".len(),
     });
     let tagged = kinds.map(|kind| tagged(&[0; 32], kind).0.len());
-    // Past that many it is let go with the next character.
-    restore::MOST_WRITTEN * tagged.chain(longest_like).max().unwrap_or(0) + MAX_CHARACTER
+    // Past that many it is let go; what may become an escape waits behind it.
+    let undecided = if decode.is_none() { 0 } else { MAX_ESCAPE - 1 };
+    restore::most_written(decode) * tagged.chain(longest_like).max().unwrap_or(0) + undecided
 }
-
-/// Bytes of a character.
-const MAX_CHARACTER: usize = 4;
 
 /// The stand-ins of one request as a model may write them, folded, and what they stand for.
 #[derive(Debug, Clone, Default)]
@@ -217,21 +221,30 @@ impl StandIns {
     pub(super) fn hide(&self, text: &str) -> String {
         // Shorter ends are nobody's, and every text has some.
         const SHORTEST_END: usize = 4;
-        let originals = self.shown.keys().map(|original| original.as_bytes());
+        // As they are put back.
+        let mut originals: BTreeMap<Cow<'_, str>, &String> =
+            self.shown.iter().map(|(original, shown)| (Cow::Borrowed(&**original), shown)).collect();
+        for (escape, begins) in [(Escape::Percent, '%'), (Escape::Html, '&')] {
+            if text.contains(begins) {
+                for (original, shown) in &self.shown {
+                    originals.entry(escape.write(original).into()).or_insert(shown);
+                }
+            }
+        }
         let finder = aho_corasick::AhoCorasick::builder()
             .match_kind(aho_corasick::MatchKind::LeftmostLongest)
-            .build(originals);
+            .build(originals.keys().map(|original| original.as_bytes()));
         let Ok(finder) = finder else { return String::new() };
-        let stand_ins: Vec<&String> = self.shown.values().collect();
+        let stand_ins: Vec<&String> = originals.values().copied().collect();
         let mut hidden = finder.replace_all(text, &stand_ins);
-        let longest = self.shown.keys().map(|original| original.len()).max().unwrap_or_default();
+        let longest = originals.keys().map(|original| original.len()).max().unwrap_or_default();
         let ends = (SHORTEST_END..longest.min(hidden.len() + 1)).rev().filter_map(|len| {
             let at = hidden.len() - len;
             Some((at, hidden.get(at..)?))
         });
         let cut = ends.into_iter().find(|(_, end)| {
             use std::ops::Bound::{Included, Unbounded};
-            let next = self.shown.range::<str, _>((Included(*end), Unbounded)).next();
+            let next = originals.range::<str, _>((Included(*end), Unbounded)).next();
             next.is_some_and(|(original, _)| original.starts_with(end))
         });
         if let Some((at, _)) = cut {
@@ -402,12 +415,18 @@ mod tests {
         let mut stand_ins = StandIns::default();
         let mail = stand_ins.make(&key(), &[], "email", "al@corp.com", false).expect("has room");
         let other = stand_ins.make(&key(), &[], "email", "al@corp.com.au", false).expect("has room");
+        let quoted = stand_ins.make(&key(), &[], "email", "o'al@corp.com", false).expect("has room");
         let table = [
             ("To al@corp.com, al@corp.com.au!", format!("To {mail}, {other}!")),
             ("Nothing here", "Nothing here".to_owned()),
             ("To al@corp.co", "To …".to_owned()),
             ("To al@", "To al@".to_owned()),
             ("é al@corp.com.a", format!("é {mail}.a")),
+            ("?to=al%40corp.com.au&cc=al%40corp.com", format!("?to={other}&cc={mail}")),
+            ("?to=al%40corp.co", "?to=…".to_owned()),
+            ("?a=%41&to=al%4", "?a=%41&to=…".to_owned()),
+            ("al&#64;corp.com", "al&#64;corp.com".to_owned()),
+            ("&lt;o&#39;al@corp.com", format!("&lt;{quoted}")),
         ];
         for (text, want) in table {
             assert_eq!(stand_ins.hide(text), want);

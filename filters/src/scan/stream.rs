@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::pseudonym::{Part, Restorer};
+use super::pseudonym::{Part, Reading, Restorer};
 use super::sweep::{MARGIN, Pass, SLACK, Sink};
 use super::units::View;
 use super::{Action, Found, Masker, Policy, RuleId, Rules, Shape};
@@ -173,7 +173,9 @@ impl Scanner {
     pub fn push(&mut self, text: &str, masker: &mut Masker, out: &mut String) -> Flow {
         let Some(stand_ins) = masker.stand_ins().cloned() else { return self.scan(text, masker, out) };
         let mut restorer = std::mem::take(&mut self.restorer);
-        restorer.feed(text, &stand_ins, |part| self.take(&part, masker, out) == Flow::Pass);
+        let rules = self.rules.clone();
+        let reading = Reading { fold: &rules.fold, escapes: self.policy.switches().decode };
+        restorer.feed(text, &stand_ins, &reading, |part| self.take(&part, masker, out) == Flow::Pass);
         self.restorer = restorer;
         self.flow()
     }
@@ -184,7 +186,9 @@ impl Scanner {
             && let Some(stand_ins) = masker.stand_ins().cloned()
         {
             let mut restorer = std::mem::take(&mut self.restorer);
-            restorer.finish(&stand_ins, |part| self.take(&part, masker, out) == Flow::Pass);
+            let rules = self.rules.clone();
+            let reading = Reading { fold: &rules.fold, escapes: self.policy.switches().decode };
+            restorer.finish(&stand_ins, &reading, |part| self.take(&part, masker, out) == Flow::Pass);
         }
         self.restorer = Restorer::default();
         self.end(masker, end, out);
@@ -194,11 +198,14 @@ impl Scanner {
     fn take(&mut self, part: &Part<'_>, masker: &mut Masker, out: &mut String) -> Flow {
         match part {
             Part::Plain(text) => self.scan(text, masker, out),
-            Part::StandIn { original, written } => {
+            Part::StandIn { original, written, escape } => {
                 // No finding reaches over a stand-in, and what it stands for is the caller's own.
                 self.end(masker, End::Whole, out);
                 if self.blocked.is_none() {
-                    out.push_str(if self.restores { original } else { written });
+                    match escape.filter(|_| self.restores) {
+                        Some(escape) => out.push_str(&escape.write(original)),
+                        None => out.push_str(if self.restores { original } else { written }),
+                    }
                 }
                 self.flow()
             }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::scan::tests::BUILTIN;
-use crate::scan::{Action, Direction, LookAlike, Policy, PseudonymKey, Rules, Switches};
+use crate::scan::{Action, Direction, Escape, Escapes, LookAlike, Policy, PseudonymKey, Rules, Switches};
 
 const MAIL: &str = "alice.liddell@example-corp.com";
 const CARD: &str = "4111111111111111";
@@ -176,6 +176,37 @@ fn a_pseudonym_is_put_back_in_a_number() {
         let mut out = String::new();
         arguments.push(&format!("{{\"n\":{shown}}}"), &mut masker, &mut out).expect("masks only");
         assert_eq!(out, format!("{{\"n\":{}}}", back.unwrap_or(&shown)));
+    }
+}
+
+/// However a stand-in is escaped, in JSON or inside of its strings, what is put back is right there.
+#[test]
+fn a_pseudonym_is_put_back_from_escapes() {
+    let rules = BUILTIN.clone();
+    let decode = Escapes::new(&[Escape::Html, Escape::Percent]);
+    let switches = Switches { decode, ..Switches::default() };
+    let guard = (rules.clone(), Arc::new(rules.policy(Direction::Answer, |_| Action::Mask, switches)));
+    let request = rules.policy(Direction::Request, |_| Action::Pseudonymise, Switches::default());
+    let mut masker = Masker::new().with_pseudonyms(PseudonymKey::derive(b"secret", "acme"));
+    let mut found = Vec::new();
+    rules.scan(&request, MAIL, &mut found);
+    let shown = masker.stand_in(&found[0], MAIL, Shape::Text);
+    let coded = MAIL.replace('@', "%40");
+    for (at, back) in
+        [("@", MAIL), (r"\u0040", MAIL), ("%40", &coded), (r"%\u00340", &coded), ("&#64;", MAIL)]
+    {
+        let text = format!(r#"{{"url":"x?to={}&n=1"}}"#, shown.replace('@', at));
+        for size in [1, 3, text.len()] {
+            let mut arguments = Arguments::new(|| Scanner::new(&guard.0, &guard.1));
+            let (mut out, mut rest) = (String::new(), &*text);
+            while !rest.is_empty() {
+                let (piece, others) = rest.split_at(size.min(rest.len()));
+                rest = others;
+                arguments.push(piece, &mut masker, &mut out).expect("masks only");
+            }
+            arguments.finish(End::Whole, &mut masker, &mut out).expect("masks only");
+            assert_eq!(out, format!(r#"{{"url":"x?to={back}&n=1"}}"#), "{at} in pieces of {size}");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Finds stand-ins in an answer, wherever it is cut and however the model writes them.
 
 use super::{Entry, StandIns};
-use crate::scan::units::prints_nothing;
+use crate::scan::escape::{Escape, Escapes, Read};
+use crate::scan::units::{Fold, NOTHING};
 
 /// A part of an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,31 +14,45 @@ pub(in crate::scan) enum Part<'a> {
         original: &'a str,
         /// As the model wrote it.
         written: &'a str,
+        /// An escape that it was written with: what is put in its place is written so too.
+        escape: Option<Escape>,
     },
+}
+
+/// How a text is read: as the rules do.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::scan) struct Reading<'a> {
+    pub(in crate::scan) fold: &'a Fold,
+    pub(in crate::scan) escapes: Escapes,
 }
 
 /// Splits a text that arrives in pieces at the stand-ins of its request.
 ///
-/// Case, the kind of dash, backslashes and what prints nothing make no difference: a model writes markdown, and begins
-/// sentences with capitals.
+/// Case, the kind of dash, backslashes and whatever the rules fold make no difference: a model writes markdown, begins sentences
+/// with capitals, and widens what stands among ideographs. Escapes are looked through where the rules do it.
 ///
 /// ```text
-///   pending:  [ P H O N E \\ - a b c     as it was written
-///   folded:   [ p h o n e    - a b c     lens[5] = 2: the backslash belongs to the `e` before it
+///   pending:  % 5 B P h o n e \\ - a b c    as it was written
+///   folded:   [     p h o n e    - a b c    written[0]: 3 bytes, percent codes; written[5]: the backslash belongs to the `e`
 /// ```
 #[derive(Debug, Default)]
 pub(in crate::scan) struct Restorer {
     /// What may be the beginning of a stand-in.
     pending: String,
     folded: String,
-    /// Bytes of `pending` behind each character of `folded`.
-    lens: Vec<usize>,
+    /// What of `pending` is behind each character of `folded`.
+    written: Vec<Written>,
+    /// What may become an escape, behind that.
+    undecided: String,
     /// What left last was a digit.
     after_digit: bool,
 }
 
-/// Most written bytes per folded one: past it what is pending is no stand-in, but something made to be held.
-pub(super) const MOST_WRITTEN: usize = 4;
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    bytes: usize,
+    escape: Option<Escape>,
+}
 
 /// What a text begins with.
 enum Match<'a> {
@@ -47,24 +62,54 @@ enum Match<'a> {
     None,
 }
 
-/// How a stand-in is looked up; `None` for what does not count.
-fn fold(c: char) -> Option<char> {
+/// Most written bytes per folded one: past it what is pending is no stand-in, but something made to be held. A percent code has
+/// three, a character with a backslash two; of entities those with names have up to eight.
+pub(super) fn most_written(escapes: Escapes) -> usize {
+    if escapes.looks_through(Escape::Html) { 8 } else { 4 }
+}
+
+/// How a character of ASCII is looked up; `None` for what does not count.
+fn looked_up(c: char) -> Option<char> {
     match c {
         '\\' => None,
-        '_' | '\u{2010}'..='\u{2015}' | '\u{2212}' => Some('-'),
-        '\u{a0}' | '\u{202f}' => Some(' '),
-        _ if prints_nothing(c) => None,
+        '_' => Some('-'),
         _ => Some(c.to_ascii_lowercase()),
     }
 }
 
 pub(super) fn folded(text: &str) -> String {
-    text.chars().filter_map(fold).collect()
+    text.chars().filter_map(looked_up).collect()
+}
+
+impl Reading<'_> {
+    /// The first character of a text, or that of the escape which it begins with, and its bytes; none at the end, and of what
+    /// may become an escape if the text goes on.
+    fn first(&self, text: &str, ended: bool) -> Option<(char, usize)> {
+        let c = text.chars().next()?;
+        if c.is_ascii() && self.escapes.may_begin_with(c as u8) {
+            match self.escapes.read(text.as_bytes(), ended) {
+                Read::Char(c, len) => return Some((c, len)),
+                Read::More => return None,
+                Read::Plain => {}
+            }
+        }
+        Some((c, c.len_utf8()))
+    }
+
+    /// How a character is looked up; `None` for what does not count.
+    fn folded(&self, c: char) -> Option<char> {
+        match (self.fold.unit(c), c) {
+            (NOTHING, _) => None,
+            (unit, _) if unit.is_ascii() => looked_up(char::from(unit)),
+            (_, '\u{2014}' | '\u{2015}') => Some('-'),
+            _ => Some(c),
+        }
+    }
 }
 
 impl StandIns {
-    fn may_begin(&self, c: char) -> bool {
-        fold(c).is_some_and(|c| c.is_ascii() && self.first >> (c as u32) & 1 == 1)
+    fn may_begin(&self, folded: Option<char>) -> bool {
+        folded.is_some_and(|c| c.is_ascii() && self.first >> (c as u32) & 1 == 1)
     }
 
     fn begin(&self, folded: &str, after_digit: bool, ended: bool) -> Match<'_> {
@@ -89,7 +134,7 @@ impl StandIns {
 
 impl Restorer {
     pub(in crate::scan) fn held(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.undecided.len()
     }
 
     /// Splits a piece; false from `take` stops.
@@ -97,73 +142,116 @@ impl Restorer {
         &mut self,
         text: &str,
         stand_ins: &StandIns,
+        reading: &Reading<'_>,
         mut take: impl FnMut(Part<'_>) -> bool,
     ) {
-        let mut plain = 0;
-        for (at, c) in text.char_indices() {
-            if self.pending.is_empty() && !stand_ins.may_begin(c) {
-                continue;
-            }
-            if plain < at && !self.let_go(&text[plain..at], &mut take) {
-                return;
-            }
-            plain = at + c.len_utf8();
-            if !self.add(c, stand_ins, &mut take) {
-                return;
-            }
+        if self.undecided.is_empty() {
+            self.read(text, stand_ins, reading, false, &mut take);
+        } else {
+            let text = std::mem::take(&mut self.undecided) + text;
+            self.read(&text, stand_ins, reading, false, &mut take);
         }
-        self.let_go(&text[plain..], &mut take);
     }
 
     /// The text is over: what is pending is a stand-in now, or none.
-    pub(in crate::scan) fn finish(&mut self, stand_ins: &StandIns, mut take: impl FnMut(Part<'_>) -> bool) {
-        if self.reduce(stand_ins, true, &mut take) {
+    pub(in crate::scan) fn finish(
+        &mut self,
+        stand_ins: &StandIns,
+        reading: &Reading<'_>,
+        mut take: impl FnMut(Part<'_>) -> bool,
+    ) {
+        let rest = std::mem::take(&mut self.undecided);
+        if self.read(&rest, stand_ins, reading, true, &mut take)
+            && self.reduce(stand_ins, reading, true, &mut take)
+        {
             *self = Restorer::default();
         }
     }
 
-    fn add(&mut self, c: char, stand_ins: &StandIns, take: &mut impl FnMut(Part<'_>) -> bool) -> bool {
-        match (fold(c), self.lens.last_mut()) {
-            (Some(folded), _) => {
-                self.folded.push(folded);
-                self.lens.push(c.len_utf8());
+    fn read(
+        &mut self,
+        text: &str,
+        stand_ins: &StandIns,
+        reading: &Reading<'_>,
+        ended: bool,
+        take: &mut impl FnMut(Part<'_>) -> bool,
+    ) -> bool {
+        let (mut plain, mut at, mut digit) = (0, 0, self.after_digit);
+        while let Some((c, len)) = reading.first(&text[at..], ended) {
+            let (folded, end) = (reading.folded(c), at + len);
+            if self.pending.is_empty() && !stand_ins.may_begin(folded) {
+                digit = folded.map_or(digit, |c| c.is_ascii_digit());
+            } else {
+                let go_on = self.let_go(&text[plain..at], digit, take)
+                    && self.add(folded, &text[at..end], stand_ins, reading, take);
+                if !go_on {
+                    return false;
+                }
+                (plain, digit) = (end, self.after_digit);
             }
-            // Nothing is pending, or it is whole and waits for a border: this is one.
-            (None, _) if stand_ins.known(&self.folded).is_some() => {
-                let go_on = self.reduce(stand_ins, true, take);
-                let mut written = [0; 4];
-                return go_on && self.let_go(c.encode_utf8(&mut written), take);
-            }
-            (None, Some(len)) => *len += c.len_utf8(),
-            (None, None) => return self.let_go(c.encode_utf8(&mut [0; 4]), take),
+            at = end;
         }
-        self.pending.push(c);
-        self.reduce(stand_ins, false, take)
+        self.undecided.push_str(&text[at..]);
+        self.let_go(&text[plain..at], digit, take)
     }
 
-    fn let_go(&mut self, plain: &str, take: &mut impl FnMut(Part<'_>) -> bool) -> bool {
-        let Some(last) = plain.chars().next_back() else { return true };
-        self.after_digit = last.is_ascii_digit();
-        take(Part::Plain(plain))
+    fn add(
+        &mut self,
+        folded: Option<char>,
+        written: &str,
+        stand_ins: &StandIns,
+        reading: &Reading<'_>,
+        take: &mut impl FnMut(Part<'_>) -> bool,
+    ) -> bool {
+        let escape = Escape::of(written);
+        match (folded, self.written.last_mut()) {
+            (Some(folded), _) => {
+                self.folded.push(folded);
+                self.written.push(Written { bytes: written.len(), escape });
+            }
+            // It is whole and waits for a border: this is one.
+            (None, _) if stand_ins.known(&self.folded).is_some() => {
+                return self.reduce(stand_ins, reading, true, take) && self.let_go(written, false, take);
+            }
+            (None, Some(last)) => {
+                last.bytes += written.len();
+                last.escape = last.escape.or(escape);
+            }
+            (None, None) => return self.let_go(written, self.after_digit, take),
+        }
+        self.pending.push_str(written);
+        self.reduce(stand_ins, reading, false, take)
+    }
+
+    /// Lets text go that is no part of a stand-in, and whether its last character is a digit.
+    fn let_go(&mut self, plain: &str, digit: bool, take: &mut impl FnMut(Part<'_>) -> bool) -> bool {
+        self.after_digit = digit;
+        plain.is_empty() || take(Part::Plain(plain))
     }
 
     /// Lets go of what cannot be the beginning of a stand-in any more.
-    fn reduce(&mut self, stand_ins: &StandIns, ended: bool, take: &mut impl FnMut(Part<'_>) -> bool) -> bool {
-        while !self.folded.is_empty() {
-            let stuffed = self.pending.len() > MOST_WRITTEN * stand_ins.longest;
+    fn reduce(
+        &mut self,
+        stand_ins: &StandIns,
+        reading: &Reading<'_>,
+        ended: bool,
+        take: &mut impl FnMut(Part<'_>) -> bool,
+    ) -> bool {
+        let most = most_written(reading.escapes) * stand_ins.longest;
+        while let Some(first) = self.folded.chars().next() {
+            let stuffed = self.pending.len() > most;
             match stand_ins.begin(&self.folded, self.after_digit, ended || stuffed) {
                 Match::Beginning => return true,
                 Match::Whole(entry, len) => {
-                    let written = self.drop_front(len);
+                    let (written, escape) = self.drop_front(len);
                     self.after_digit = false;
-                    if !take(Part::StandIn { original: &entry.original, written: &written }) {
+                    if !take(Part::StandIn { original: &entry.original, written: &written, escape }) {
                         return false;
                     }
                 }
                 Match::None => {
-                    let first = self.folded.chars().next().map_or(0, char::len_utf8);
-                    let plain = self.drop_front(first);
-                    if !self.let_go(&plain, take) {
+                    let (plain, _) = self.drop_front(first.len_utf8());
+                    if !self.let_go(&plain, first.is_ascii_digit(), take) {
                         return false;
                     }
                 }
@@ -172,12 +260,17 @@ impl Restorer {
         true
     }
 
-    /// Takes the first `len` bytes of `folded` away; what had been written for them.
-    fn drop_front(&mut self, len: usize) -> String {
+    /// Takes the first `len` bytes of `folded` away; what had been written for them, and with which escape. One of a URL goes
+    /// before one of HTML: what is written with it is right in both.
+    fn drop_front(&mut self, len: usize) -> (String, Option<Escape>) {
         let count = self.folded[..len].chars().count();
         self.folded.drain(..len);
-        let written = self.lens.drain(..count).sum();
-        let rest = self.pending.split_off(written);
-        std::mem::replace(&mut self.pending, rest)
+        let (mut bytes, mut escape) = (0, None);
+        for written in self.written.drain(..count) {
+            bytes += written.bytes;
+            escape = written.escape.filter(|own| *own == Escape::Percent).or(escape).or(written.escape);
+        }
+        let rest = self.pending.split_off(bytes);
+        (std::mem::replace(&mut self.pending, rest), escape)
     }
 }

@@ -374,7 +374,7 @@ fn a_text_is_read_twice_only_around_escapes() {
 }
 
 /// Writes some characters of a text as escapes.
-fn escaped(text: &str, seed: u64) -> String {
+pub(super) fn escaped(text: &str, seed: u64) -> String {
     let mut state = seed | 1;
     let mut out = String::new();
     for c in text.chars() {

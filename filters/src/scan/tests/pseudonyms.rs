@@ -1,5 +1,9 @@
 //! Stand-ins that go upstream, and come back as what they stand for.
 
+use proptest::prelude::*;
+
+use super::cuts::text;
+use super::escapes::escaped;
 use super::*;
 
 /// A masker after a request with this text, and the text that went upstream.
@@ -279,7 +283,7 @@ fn what_stand_ins_hold_back_is_bounded() {
     for alike in [false, true] {
         let (mut masker, sent) = if alike { asked_alike(&rules, text) } else { asked(&rules, text) };
         let likes: &[LookAlike] = if alike { &[LookAlike::CreditCard, LookAlike::Phone] } else { &[] };
-        let bound = max_restored(["email", "phone", "credit_card"].into_iter(), likes);
+        let bound = max_restored(["email", "phone", "credit_card"].into_iter(), likes, Escapes::NONE);
         let mut most = 0;
         for filler in ["", "\\", "\u{200b}", "\\\\\\\\", "\u{200b}\u{200b}"] {
             let written: String =
@@ -293,5 +297,199 @@ fn what_stand_ins_hold_back_is_bounded() {
             }
         }
         assert!(most * 2 > bound, "the bound is near: {most} of {bound}");
+    }
+}
+
+/// A policy for answers that looks through these escapes and masks what is new.
+fn decoding(escapes: &[Escape]) -> (Arc<Rules>, Arc<Policy>) {
+    let (rules, _) = engine(|_| Action::Mask);
+    let switches = Switches { decode: Escapes::new(escapes), ..Switches::default() };
+    let policy = rules.policy(Direction::Answer, |_| Action::Mask, switches);
+    (rules, Arc::new(policy))
+}
+
+const BOTH: [Escape; 2] = [Escape::Html, Escape::Percent];
+
+/// What is answered, which is the same for every cut and in pieces of any size.
+fn answered_at_every_cut(
+    rules: &Arc<Rules>,
+    policy: &Arc<Policy>,
+    masker: &mut Masker,
+    text: &str,
+) -> String {
+    let expect = answered(rules, policy, masker, text, text.len().max(1));
+    for size in [1, 2, 3, 7] {
+        assert_eq!(answered(rules, policy, masker, text, size), expect, "{text} in pieces of {size}");
+    }
+    for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+        let (mut scanner, mut out) = (Scanner::new(rules, policy), String::new());
+        scanner.push(&text[..cut], masker, &mut out);
+        scanner.push(&text[cut..], masker, &mut out);
+        scanner.finish(masker, End::Whole, &mut out);
+        assert_eq!(out, expect, "{text} cut at {cut}");
+    }
+    expect
+}
+
+/// Full-width forms, look-alikes, what prints nothing: whatever the rules fold, with escapes or without.
+#[test]
+fn stand_ins_come_back_in_every_form_that_rules_fold() {
+    let wide = |text: &str| -> String {
+        text.chars()
+            .map(|c| char::from_u32(c as u32 + 0xfee0).filter(|_| c.is_ascii_graphic()).unwrap_or(c))
+            .collect()
+    };
+    for escapes in [&[][..], &BOTH] {
+        let (rules, policy) = decoding(escapes);
+        let (mut masker, sent) = asked(&rules, "(212) 555-0123 / alice@corp.com");
+        let (phone, mail) = sent.split_once(" / ").expect("two");
+        for (answer, expect) in [
+            (format!("致{}。", wide(mail)), "致alice@corp.com。"),
+            (format!("电{}。", wide(phone)), "电(212) 555-0123。"),
+            (mail.replace('e', "е"), "alice@corp.com"),
+            (mail.replace("pseudonym", "pse\u{ad}udo\u{200b}nym"), "alice@corp.com"),
+            (mail.replace('-', "\u{2014}"), "alice@corp.com"),
+            (phone.to_lowercase().replace('p', "𝐩"), "(212) 555-0123"),
+            (phone.replace('O', "0"), &phone.replace('O', "0")),
+        ] {
+            assert_eq!(answered_at_every_cut(&rules, &policy, &mut masker, &answer), expect, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn stand_ins_come_back_from_escapes_as_escapes() {
+    let (rules, policy) = decoding(&BOTH);
+    let (mut masker, sent) = asked(&rules, "(212) 555-0123 / o'neill@corp.com / alice@corp.com");
+    let parts: Vec<&str> = sent.split(" / ").collect();
+    let [phone, irish, mail] = parts[..] else { panic!("three") };
+    let entities = |text: &str| text.chars().map(|c| format!("&#{};", c as u32)).collect::<String>();
+    let codes = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let url = |text: &str| text.replace('@', "%40").replace('[', "%5B").replace(']', "%5D");
+    for (answer, expect) in [
+        (format!("https://x.example/?to={}&cc=1", url(mail)), "https://x.example/?to=alice%40corp.com&cc=1"),
+        (format!("tel?n={}#a", url(phone)), "tel?n=%28212%29%20555-0123#a"),
+        (format!("tel?n={}#a", url(phone).replace("%5D", "")), "tel?n=%5B(212) 555-0123#a"),
+        (
+            format!("mailto:{}?cc={}", mail.replace('@', "%40"), codes(mail)),
+            "mailto:alice%40corp.com?cc=alice%40corp.com",
+        ),
+        (format!("<a>{}</a>", mail.replace('@', "&#64;")), "<a>alice@corp.com</a>"),
+        (
+            format!("<a>{}</a>", mail.replace('@', "&commat;").replace('.', "&period;")),
+            "<a>alice@corp.com</a>",
+        ),
+        (format!("{},", mail.replace('@', "&#x40")), "alice@corp.com,"),
+        (entities(mail), "alice@corp.com"),
+        (format!("&lt;{}&gt;", entities(phone)), "&lt;(212) 555-0123&gt;"),
+        (format!("&#91;{}&#93;", phone.trim_matches(['[', ']'])), "(212) 555-0123"),
+        (irish.replace('@', "&#64;"), "o&#39;neill@corp.com"),
+        (irish.replace('@', "%40"), "o%27neill%40corp.com"),
+        (irish.to_owned(), "o'neill@corp.com"),
+        (mail.replace("-", "&shy;-%E2%80%8B"), "alice%40corp.com"),
+        // One layer.
+        (mail.replace('@', "%2540"), &mail.replace('@', "%2540")),
+        (mail.replace('@', "&amp;#64;"), &mail.replace('@', "&amp;#64;")),
+        // What is no escape, and what stands around one.
+        (format!("50%{mail} &{mail} %4{mail} %"), "50%alice@corp.com &alice@corp.com %4alice@corp.com %"),
+        (
+            format!("u-%40u-{} %E4%B8%AD{mail}", mail.replace('@', "%40")),
+            "u-%40u-alice%40corp.com %E4%B8%ADalice@corp.com",
+        ),
+        (
+            format!("bob%40corp.com {} &#98;ob@corp.com", mail.replace('@', "%40")),
+            "[EMAIL_1] alice%40corp.com [EMAIL_1]",
+        ),
+    ] {
+        let answered = answered_at_every_cut(&rules, &policy, &mut masker, &answer);
+        assert_eq!(answered, expect, "{answer}");
+    }
+    // Of another request, or where nothing is decoded.
+    let (mut other, _) = asked(&rules, "mallory@corp.com");
+    let written = mail.replace('@', "%40");
+    assert_eq!(answered_at_every_cut(&rules, &policy, &mut other, &written), "[EMAIL_1]");
+    let (rules, plain) = decoding(&[]);
+    assert_eq!(answered_at_every_cut(&rules, &plain, &mut masker, &written), written);
+}
+
+#[test]
+fn what_stand_ins_hold_back_in_escapes_is_bounded() {
+    let text = "alice@corp.com / (212) 555-0123 / 4111 1111 1111 1111";
+    for (escapes, bound) in [(&[][..], 120), (&[Escape::Percent], 143), (&[Escape::Html], 263), (&BOTH, 263)]
+    {
+        let (rules, _) = engine(|_| Action::Off);
+        let switches = Switches { decode: Escapes::new(escapes), ..Switches::default() };
+        let policy = Arc::new(rules.policy(Direction::Answer, |_| Action::Off, switches));
+        let (mut masker, sent) = asked(&rules, text);
+        assert_eq!(
+            max_restored(["email", "phone", "credit_card"].into_iter(), &[], Escapes::new(escapes)),
+            bound
+        );
+        let mut most = 0;
+        for between in [
+            "",
+            "\\",
+            "\u{200b}",
+            "%E2%80%8B",
+            "&shy;",
+            "&#0000000000000000008203;",
+            "&NegativeVeryThinSpace",
+        ] {
+            let escape =
+                |c: char| [format!("&#{:021};", c as u32), format!("%{:02X}", c as u32), c.to_string()];
+            for way in 0..3 {
+                let written: String =
+                    sent.chars().flat_map(|c| [escape(c)[way].clone(), between.to_owned()]).collect();
+                let (mut scanner, mut out) = (Scanner::new(&rules, &policy), String::new());
+                for piece in pieces(&written, 1) {
+                    scanner.push(piece, &mut masker, &mut out);
+                    most = most.max(scanner.held());
+                    assert!(scanner.held() <= bound, "{} of {bound} held of {between:?}", scanner.held());
+                }
+            }
+        }
+        assert!(most * 3 > bound * 2, "the bound is near: {most} of {bound}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Stand-ins among anything, escaped or not: the same for every cut, and no more held than rules and stand-ins may.
+    #[test]
+    fn every_cut_gives_the_same(
+        parts in prop::collection::vec((text(), 0_usize..4, any::<u64>()), 1..4),
+        sizes in prop::collection::vec(1_usize..30, 1..5),
+        decodes in any::<bool>(),
+    ) {
+        let escapes: &[Escape] = if decodes { &BOTH } else { &[] };
+        static POLICIES: std::sync::OnceLock<[(Arc<Rules>, Arc<Policy>); 2]> = std::sync::OnceLock::new();
+        let policies = POLICIES.get_or_init(|| [decoding(&[]), decoding(&BOTH)]);
+        let (rules, policy) = &policies[usize::from(decodes)];
+        let (mut masker, sent) = asked(rules, "alice@corp.com / (212) 555-0123 / 4111 1111 1111 1111 / 192.0.2.77");
+        let stand_ins: Vec<&str> = sent.split(" / ").collect();
+        let answer: String = parts.iter().map(|(text, which, seed)| {
+            let text = format!("{text}{}", stand_ins[*which]);
+            if seed % 3 == 0 { text } else { escaped(&text, *seed) }
+        }).collect();
+        let kinds = rules.infos().map(|(_, rule)| &*rule.kind);
+        let most = rules.max_held(policy).1 + max_restored(kinds, &[], Escapes::new(escapes));
+        let mut run = |sizes: &[usize]| {
+            let (mut scanner, mut out) = (Scanner::new(rules, policy), String::new());
+            let mut rest = answer.as_str();
+            for size in sizes.iter().cycle() {
+                let Some(piece) = pieces(rest, *size).next() else { break };
+                rest = &rest[piece.len()..];
+                scanner.push(piece, &mut masker, &mut out);
+                prop_assert!(scanner.held() <= most, "{} of {most} bytes held", scanner.held());
+            }
+            scanner.finish(&mut masker, End::Whole, &mut out);
+            Ok((scanner.overran(), out))
+        };
+        let expect = run(&[answer.len()])?;
+        for sizes in [&sizes[..], &[1]] {
+            let other = run(sizes)?;
+            prop_assert!(other == expect || other.0 && expect.0, "{:?} is not {:?}", other, expect);
+        }
     }
 }
