@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 71] = [
+const PARTS: [&str; 73] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -17,6 +17,8 @@ const PARTS: [&str; 71] = [
     "联系alice@corp.com",
     "212-555-0123",
     "(212) 555-0123",
+    "(212) 555 - 0123",
+    "212 - 555 - 0123",
     "+1 212 555 0123 ext. 45",
     "+44 (0)20 7946 0958",
     "call 2125550123",

@@ -52,3 +52,32 @@ fn stretched_values_are_found_whole() {
         assert_eq!(masked(&format!("is {stretched}, so")), format!("is [{kind}_1], so"));
     }
 }
+
+/// A dash between spaces is a subtraction's, and a phone number's behind brackets or before a zero.
+#[test]
+fn wide_dashes_are_read_the_same_at_every_cut() {
+    let engine = engine(|_| Action::Mask);
+    let most = engine.0.max_held(&engine.1);
+    for (text, expect) in [
+        ("It is (212) 555 - 0123, or so", "It is [PHONE_1], or so"),
+        ("It is (212) 555 - 4567", "It is [PHONE_1]"),
+        ("It is 212 - 555 - 0123.", "It is [PHONE_1]."),
+        ("It is 212 - 555 - 1234.", "It is 212 - 555 - 1234."),
+        ("It is 212 - 555 - 123.", "It is 212 - 555 - 123."),
+        ("It is (212) 555 - 12", "It is (212) 555 - 12"),
+    ] {
+        assert_eq!(whole(&engine, text).0, expect, "{text}");
+        for cut in 0..=text.len() {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(stream(&engine, [a, b].into_iter()).0, expect, "{text} cut at {cut}");
+        }
+        let (mut scanner, mut masker) = (Scanner::new(&engine.0, &engine.1), Masker::new());
+        let mut out = String::new();
+        for piece in pieces(text, 1) {
+            scanner.push(piece, &mut masker, &mut out);
+            assert!(scanner.held_units() <= most.0 && scanner.held() <= most.1, "{} held", scanner.held());
+        }
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert_eq!(out, expect, "{text} byte by byte");
+    }
+}

@@ -97,7 +97,8 @@ impl Case<'_> {
             Some(Gap::Close) => opened && group == area + 1,
             Some(Gap::Dash | Gap::Dot | Gap::Space) => !opened || group > area + 1,
             Some(Gap::Slash) => !opened && group == area + 1 && lens == 3,
-            Some(Gap::Wide) => !opened && lens == 3,
+            // In brackets the area code is apart already: `(212) 555 - 0123`.
+            Some(Gap::Wide) => lens == 3 && (!opened || group == area + 2),
             _ => false,
         });
         // `f(212 555 0123)`, `call(212) 555-0123`: a bracket is a border.
@@ -128,8 +129,12 @@ impl Case<'_> {
         let dashed = matches!(self.gap(area + 1), Some(Gap::Dash | Gap::Dot | Gap::Slash | Gap::Close));
         match (groups, context) {
             (_, Context::Named) if !opened && !code => false,
-            // A subtraction, unless it is said to be a number.
-            (3, _) if self.gap(area + 2) == Some(Gap::Wide) => context == Context::For,
+            // A subtraction, unless it is said to be a number, or written as none is: behind brackets, before a zero.
+            (3, _) if self.gap(area + 2) == Some(Gap::Wide) => {
+                let zero = self.number.digits_of(area + 2, area + 2).first() == Some(&b'0');
+                let none = opened || zero && apart && self.gap(area + 1) == Some(Gap::Wide);
+                context == Context::For || none && context == Context::Silent
+            }
             (3, _) if opened || dashed || extension => true,
             (3, Context::For) => true,
             (3, Context::Against) => false,
