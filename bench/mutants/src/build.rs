@@ -137,7 +137,7 @@ fn directory(tree: &Path, package: &str) -> Result<PathBuf, Failure> {
 
 fn cargo(arguments: &Arguments) -> Result<(bool, Vec<Line>), Failure> {
     let output = Command::new("cargo")
-        .args(["test", "--no-run", "--lib", "--tests", "--message-format", "json"])
+        .args(["test", "--no-run", "--lib", "--message-format", "json"])
         .args(["--package", &arguments.package, "--profile", &arguments.profile])
         // What a mutant leaves unused is no error.
         .env("RUSTFLAGS", "--cap-lints allow")
