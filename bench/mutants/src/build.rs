@@ -9,10 +9,9 @@ use serde::Deserialize;
 
 use crate::{Arguments, Failure, weave::Woven};
 
-/// The tests of a package.
+/// The tests inside a package's library.
 pub(crate) struct Tests {
-    /// The tests inside the crate first.
-    pub(crate) binaries: Vec<PathBuf>,
+    pub(crate) binary: PathBuf,
     /// Where cargo would run them.
     pub(crate) directory: PathBuf,
 }
@@ -34,12 +33,6 @@ struct Line {
     reason: String,
     message: Option<Message>,
     executable: Option<PathBuf>,
-    target: Option<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,15 +73,9 @@ pub(crate) fn until_it_compiles(woven: &mut Woven, arguments: &Arguments) -> Res
         woven.write()?;
         let (done, lines) = cargo(arguments)?;
         if done {
-            let mut binaries: Vec<(bool, PathBuf)> = lines
-                .into_iter()
-                .filter(|line| line.reason == "compiler-artifact")
-                .filter_map(|line| {
-                    Some((!line.target?.kind.iter().any(|kind| kind == "lib"), line.executable?))
-                })
-                .collect();
-            binaries.sort();
-            return Ok(Tests { binaries: binaries.into_iter().map(|(_, path)| path).collect(), directory });
+            let built = lines.into_iter().filter(|line| line.reason == "compiler-artifact");
+            let binary = built.into_iter().find_map(|line| line.executable).ok_or("cargo built no tests")?;
+            return Ok(Tests { binary, directory });
         }
         let errors =
             lines.iter().filter_map(|line| line.message.as_ref()).filter(|message| message.level == "error");

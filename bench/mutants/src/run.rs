@@ -31,7 +31,6 @@ const SIGXCPU: i32 = 24;
 const SIGKILL: i32 = 9;
 
 struct Test {
-    binary: usize,
     name: String,
     took: Duration,
     passes: Vec<u32>,
@@ -95,26 +94,18 @@ fn in_turn<T: Sync>(
 fn trace(tests: &Tests, jobs: usize) -> Result<Vec<Test>, Failure> {
     let folder = std::env::temp_dir().join(format!("tollgate-mutants-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let mut names = Vec::new();
-    for (binary, path) in tests.binaries.iter().enumerate() {
-        let listed = Command::new(path)
-            .args(["--list", "--format", "terse"])
-            .current_dir(&tests.directory)
-            .output()?;
-        let listed = String::from_utf8(listed.stdout)?;
-        names.extend(
-            listed
-                .lines()
-                .filter_map(|line| line.strip_suffix(": test"))
-                .map(|name| (binary, name.to_owned())),
-        );
-    }
+    let listed = Command::new(&tests.binary)
+        .args(["--list", "--format", "terse"])
+        .current_dir(&tests.directory)
+        .output()?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     eprintln!("tollgate-mutants: {} tests, each alone", names.len());
     let traced = Mutex::new(Vec::new());
-    in_turn(&names, jobs, |(binary, name)| {
-        let trace = folder.join(format!("{binary}-{}", name.replace(':', "-")));
+    in_turn(&names, jobs, |name| {
+        let trace = folder.join(name.replace(':', "-"));
         let began = Instant::now();
-        let mut command = command(tests, *binary, &[name.as_str()]);
+        let mut command = command(tests, &[name]);
         match finish(command.env("MUTANT_TRACE", &trace), PATIENCE)? {
             Run::Passed => {}
             Run::Failed(test) => return Err(format!("without any mutant, {test} fails").into()),
@@ -122,41 +113,38 @@ fn trace(tests: &Tests, jobs: usize) -> Result<Vec<Test>, Failure> {
         }
         let passes = fs::read_to_string(&trace).unwrap_or_default();
         let passes = passes.lines().filter_map(|line| line.parse().ok()).collect();
-        let test = Test { binary: *binary, name: name.clone(), took: began.elapsed(), passes };
+        let test = Test { name: (*name).to_owned(), took: began.elapsed(), passes };
         traced.lock().unwrap_or_else(PoisonError::into_inner).push(test);
         Ok(())
     })?;
     fs::remove_dir_all(&folder)?;
     let mut traced = traced.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Quick ones first: most mutants are caught by one of them.
-    traced.sort_by_key(|test| (test.binary, test.took));
+    traced.sort_by_key(|test| test.took);
     Ok(traced)
 }
 
 fn against(tests: &Tests, mutant: &Mutant, passing: &[&Test]) -> Result<Outcome, Failure> {
-    for of_binary in passing.chunk_by(|one, next| one.binary == next.binary) {
-        // The quick ones by themselves: the order within a run is libtest's, and most mutants meet no slow test.
-        let (mut rest, mut size) = (of_binary, QUICK);
-        while !rest.is_empty() {
-            let (some, others) = rest.split_at(size.min(rest.len()));
-            (rest, size) = (others, size * 4);
-            let names: Vec<&str> = some.iter().map(|test| test.name.as_str()).collect();
-            let mut command = command(tests, some[0].binary, &names);
-            match finish(command.env("MUTANT", mutant.id.to_string()), PATIENCE)? {
-                Run::Passed => {}
-                Run::Failed(test) => return Ok(Outcome::Caught(test)),
-                Run::TimedOut => return Ok(Outcome::TimedOut),
-            }
+    // The quick ones by themselves: the order within a run is libtest's, and most mutants meet no slow test.
+    let (mut rest, mut size) = (passing, QUICK);
+    while !rest.is_empty() {
+        let (some, others) = rest.split_at(size.min(rest.len()));
+        (rest, size) = (others, size * 4);
+        let names: Vec<&str> = some.iter().map(|test| test.name.as_str()).collect();
+        match finish(command(tests, &names).env("MUTANT", mutant.id.to_string()), PATIENCE)? {
+            Run::Passed => {}
+            Run::Failed(test) => return Ok(Outcome::Caught(test)),
+            Run::TimedOut => return Ok(Outcome::TimedOut),
         }
     }
     Ok(Outcome::Missed)
 }
 
-fn command(tests: &Tests, binary: usize, names: &[&str]) -> Command {
+fn command(tests: &Tests, names: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("ulimit -t {PROCESSOR} && ulimit -v {MEMORY} && exec \"$@\""), "sh"])
-        .arg(&tests.binaries[binary])
+        .arg(&tests.binary)
         .args(["--exact", "--test-threads", "1", "-Z", "unstable-options", "--fail-fast"])
         .args(names)
         .current_dir(&tests.directory)
