@@ -263,6 +263,7 @@ mod tests {
             ("a&ZeroWidthSpace;b&NegativeVeryThinSpace;&#x200b;", "a\u{200b}b\u{200b}\u{200b}"),
             ("1&#150;2", "1–2"),
             ("a%40b%2Ecom", "a@b.com"),
+            ("M%C3%BCller, %C2%A0%DF%BF", "Müller, \u{a0}\u{7ff}"),
             ("%E5%8C%97%f0%9f%8e%89%E2%80%8B", "北🎉\u{200b}"),
             // One layer.
             ("a%2540b", "a%40b"),

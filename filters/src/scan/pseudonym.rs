@@ -377,6 +377,43 @@ mod tests {
         assert_eq!(spaced.matches(' ').count(), 3, "{spaced}");
     }
 
+    #[test]
+    fn look_alikes_are_written_as_their_values() {
+        let mut stand_ins = StandIns::default();
+        let mut make = |kind, value: &str| {
+            let likes = [LookAlike::CreditCard, LookAlike::Phone];
+            let made = stand_ins.make(&key(), &likes, kind, value, false).expect("has room");
+            made.replace(|c: char| c.is_ascii_digit(), "0")
+        };
+        for (kind, value, form) in [
+            ("phone", "+1 212 555 0123", "+0-000-000-0000"),
+            ("phone", "(212) 555-0123", "(000) 000-0000"),
+            ("phone", "2125550124", "0000000000"),
+            ("phone", "212.555.0125", "000-000-0000"),
+            ("credit_card", "4111-1111-1111-1111", "0000-0000-0000-0000"),
+            ("credit_card", "4222 2222 2222 2220", "0000 0000 0000 0000"),
+            ("credit_card", "4012888888881881", "0000000000000000"),
+        ] {
+            assert_eq!(make(kind, value), form, "{value}");
+        }
+    }
+
+    /// Of more values than have room for look-alikes the later ones have tags; who has one keeps it.
+    #[test]
+    fn look_alikes_end_before_the_room_does() {
+        let room = Room { values: 1_000 };
+        let mut stand_ins = StandIns::with_room(room);
+        let mut make = |n: u64| {
+            let value = format!("{}", 4_152_220_000 + n);
+            stand_ins.make(&key(), &[LookAlike::Phone], "phone", &value, false).expect("has room")
+        };
+        let likes = (0..).find(|n| make(*n).starts_with('[')).expect("they end");
+        // 42 spellings each, until half of 4,000 are written.
+        assert_eq!(likes, 2_000_u64.div_ceil(42));
+        assert!(!make(0).starts_with('[') && !make(likes - 1).starts_with('['));
+        assert!(make(likes).starts_with('[') && make(likes + 1).starts_with('['));
+    }
+
     /// 3,000 of 71,200: about 63 pairs would collide by chance. (Past 3,120 no more look-alikes are made.)
     #[test]
     fn no_two_values_of_a_request_share_a_look_alike() {
@@ -442,6 +479,10 @@ mod tests {
             PseudonymKey::derive(b"a secret of some length", "globex").identifier("alice@corp.com")
         );
         assert!(id.starts_with("id-") && id.len() == 29, "{id}");
-        assert!(key().identifier_number("17").parse::<u64>().is_ok());
+        let numbers: Vec<u64> =
+            (0..40).map(|n| key().identifier_number(&n.to_string()).parse().expect("a number")).collect();
+        // What a double holds exactly (RFC 8259 section 6), and most of what it holds.
+        assert!(numbers.iter().all(|number| *number < 1_000_000_000_000_000), "{numbers:?}");
+        assert!(numbers.iter().filter(|number| **number > 10_000_000_000_000).count() > 30, "{numbers:?}");
     }
 }

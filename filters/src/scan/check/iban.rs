@@ -265,9 +265,41 @@ mod tests {
             ("TR330006100519786457841326", true),
             ("DE89370400440532013001", false),
             ("US89370400440532013000", false),
+            // Right checksums over what their countries do not have.
+            ("DE0537040044053201300A", false),
+            ("DE85A70400440532013000", false),
+            ("GB25123412345698765432", false),
+            ("GB16WEST1234569876543X", false),
+            ("FR4520041010050500013M026AB", false),
+            ("NL5312340417164300", false),
+            ("DEA5370400440532013000", false),
+            ("DE813704004405320130000", false),
+            ("DE5137040044053201300", false),
+            ("DECHECK", false),
+            ("DE", false),
         ] {
             assert_eq!(iban(text.as_bytes()), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn characters_in_their_places() {
+        for (country, fit, unfit) in [
+            (b"DE", "370400440532013000", "X70400440532013000"),
+            (b"de", "370400440532013000", "37040044053201300X"),
+            (b"GB", "WEST12345698765432", "W1ST12345698765432"),
+            (b"GB", "west12345698765432", "WEST1234569876543X"),
+            (b"FR", "20041010050500013M02606", "20041010050500013M0260-"),
+            (b"FR", "2004101005abcdefghijk06", "200410100Mabcdefghijk06"),
+        ] {
+            let fits = |text: &str| {
+                text.bytes().enumerate().map(|(at, c)| fits_at(*country, at, c)).collect::<Vec<_>>()
+            };
+            assert_eq!(fits(fit), vec![true; fit.len()], "{fit}");
+            assert_eq!(fits(unfit).iter().filter(|fits| !**fits).count(), 1, "{unfit}");
+            assert!(!fits_at(*country, fit.len(), b'1'), "nothing behind the last");
+        }
+        assert!(!fits_at(*b"ZZ", 0, b'1'));
     }
 
     #[test]
@@ -276,7 +308,7 @@ mod tests {
         assert_eq!(length(*b"RU"), Some(33));
         assert!(COUNTRIES.iter().all(|(code, _)| length(**code).is_some_and(|len| len <= MAX)));
         assert_eq!(length(*b"mt"), Some(31));
-        for none in [*b"ZZ", *b"of", *b"D1", *b"D@", [0x80; 2], [0; 2]] {
+        for none in [*b"ZZ", *b"of", *b"D1", *b"D@", *b"A[", *b"[A", [0x80; 2], [0; 2]] {
             assert_eq!(length(none), None, "{none:?}");
         }
     }

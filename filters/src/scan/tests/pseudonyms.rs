@@ -493,3 +493,36 @@ proptest! {
         }
     }
 }
+
+/// The spellings of a person are one; of keys every letter counts.
+#[test]
+fn who_is_the_same_has_the_same_stand_in() {
+    let (rules, _) = engine(|_| Action::Mask);
+    let stand_ins =
+        |text: &str| -> Vec<String> { asked(&rules, text).1.split(" and ").map(str::to_owned).collect() };
+    for (text, same) in [
+        ("alice@corp.com and Alice@Corp.com", true),
+        ("a-l@corp.com and al@corp.com", false),
+        ("212-555-0123 and (212) 555-0123", true),
+        ("4111 1111 1111 1111 and 4111-1111-1111-1111", true),
+        // A closed key, and one with an open end.
+        ("ghp_16C7e42F292c6912E7710c838347Ae178B4a and ghp_16c7e42F292c6912E7710c838347Ae178B4a", false),
+        ("sk-proj-T3BlbkFJx9Qa7Lm2Zp4RvK8WcYe5 and sk-proj-T3BlbkFJx9Qa7Lm2Zp4RvK8WcYE5", false),
+    ] {
+        let [one, other] = &stand_ins(text)[..] else { panic!("{text}") };
+        assert!(!text.contains(one.as_str()) && !text.contains(other.as_str()), "{one} and {other}");
+        assert_eq!(one == other, same, "{text}: {one} and {other}");
+    }
+    let masked = |text: &str| whole(&engine(|_| Action::Mask), text).0;
+    assert_eq!(masked("212-555-0123 and (212) 555-0123"), "[PHONE_1] and [PHONE_1]");
+    assert_eq!(masked("a-l@corp.com and al@corp.com"), "[EMAIL_1] and [EMAIL_2]");
+}
+
+#[test]
+fn a_masker_that_made_stand_ins_restores_and_hides_them() {
+    let (rules, _) = engine(|_| Action::Mask);
+    let (masker, upstream) = asked(&rules, "alice@corp.com");
+    assert!(masker.restores() && !Masker::new().restores());
+    assert_eq!(masker.hide_restored("To alice@corp.com."), format!("To {upstream}."));
+    assert_eq!(Masker::new().hide_restored("To alice@corp.com."), "To alice@corp.com.");
+}
