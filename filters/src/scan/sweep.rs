@@ -17,8 +17,8 @@ use super::machine::Machine;
 use super::number::{Judge, Number};
 use super::rules::{RuleId, Rules};
 use super::terms::Lexer;
-use super::trigger::Triggers;
-use super::units::{IDEOGRAPH, MAX_SKIPPED_BACK, View, is_ideograph_lead};
+use super::trigger::{SPECIAL, Triggers};
+use super::units::{IDEOGRAPH, MAX_SKIPPED_BACK, View, Written, is_ideograph_lead};
 use super::{End, Policy};
 
 mod fork;
@@ -66,6 +66,8 @@ struct Candidate {
 struct Sweep {
     /// The trigger automaton's.
     state: u64,
+    /// The escape of source text that was read last, if it may go on.
+    written: Written,
     /// Raw offset up to which triggers were looked for.
     pos: usize,
     open: Vec<Candidate>,
@@ -99,6 +101,7 @@ impl Sweep {
     fn new(rules: &Rules, policy: &Policy) -> Sweep {
         Sweep {
             state: rules.triggers.start(policy.reach.watch),
+            written: Written::No,
             pos: 0,
             open: Vec::new(),
             decided: Vec::new(),
@@ -137,13 +140,24 @@ impl Sweep {
         while at < bytes.len() {
             if let Some(block) = bytes[at..].first_chunk::<8>()
                 && u64::from_le_bytes(*block) & 0x8080_8080_8080_8080 == 0
+                && !self.written.is_open()
             {
+                let before = state;
                 let mut states = [0; 8];
                 let mut seen = 0;
                 for (after, unit) in states.iter_mut().zip(block) {
                     state = triggers.step(state, *unit, enabled);
                     *after = state;
                     seen |= state;
+                }
+                // Few blocks hold one of these, and few of those a backslash: it is read again, a unit at a time.
+                if seen & SPECIAL != 0 && block.contains(&b'\\') {
+                    state = before;
+                    for (i, unit) in block.iter().enumerate() {
+                        state = self.step(rules, policy, view, state, *unit, view.base + at + i);
+                    }
+                    at += 8;
+                    continue;
                 }
                 if seen & accept != 0 {
                     for (i, after) in states.iter().enumerate().filter(|(_, after)| **after & accept != 0) {
@@ -154,6 +168,7 @@ impl Sweep {
                 continue;
             }
             if is_ideograph_lead(bytes[at]) {
+                self.written = Written::No;
                 state = triggers.step(state, IDEOGRAPH, enabled);
                 if state & accept != 0 {
                     self.hit(rules, policy, view, state, view.base + at);
@@ -162,10 +177,7 @@ impl Sweep {
                 continue;
             }
             let Some(unit) = view.next(view.base + at) else { break };
-            state = triggers.step(state, unit.byte, enabled);
-            if state & accept != 0 {
-                self.hit(rules, policy, view, state, unit.start);
-            }
+            state = self.step(rules, policy, view, state, unit.byte, unit.start);
             at = unit.end - view.base;
         }
         self.state = state;
@@ -173,6 +185,27 @@ impl Sweep {
         if let Some(terms) = &mut self.terms {
             terms.read(rules, view, &mut self.decided);
         }
+    }
+
+    /// Reads a unit; the letter that ends an escape of source text is a border too.
+    fn step(
+        &mut self,
+        rules: &Rules,
+        policy: &Policy,
+        view: &View<'_>,
+        state: u64,
+        unit: u8,
+        at: usize,
+    ) -> u64 {
+        let watch = &policy.reach.watch;
+        let mut state = rules.triggers.step(state, unit, watch.enabled);
+        if state & watch.accept != 0 {
+            self.hit(rules, policy, view, state, at);
+        }
+        if self.written.read(unit) {
+            state |= rules.triggers.after_border(watch.enabled);
+        }
+        state
     }
 
     /// Patterns are complete with the unit at `at`; or something is that blurs into one.

@@ -22,7 +22,8 @@ pub(super) const LANES: usize = 5;
 /// The four bits of the word that no lane needs: what the last unit is. They come with the step, for nothing.
 pub(super) const NOT_LOCAL: u64 = 1 << 60;
 pub(super) const NOT_HEX: u64 = 1 << 61;
-/// No ASCII character, or one that an escape may begin with: a piece with one is read with more care.
+/// No ASCII character, or one that an escape may begin with, of HTML, URLs or source text: a piece with one is read with more
+/// care.
 pub(super) const SPECIAL: u64 = 1 << 62;
 /// May stand before a number and be a part of it.
 pub(super) const LEADS: u64 = 1 << 63;
@@ -126,7 +127,7 @@ impl Triggers {
             let kind = |is: bool, bit: u64| if is { bit } else { 0 };
             kind(!email::in_local(unit), NOT_LOCAL)
                 | kind(!in_ipv6(unit), NOT_HEX)
-                | kind(!unit.is_ascii() || matches!(unit, b'%' | b'&'), SPECIAL)
+                | kind(!unit.is_ascii() || matches!(unit, b'%' | b'&' | b'\\'), SPECIAL)
                 | kind(matches!(unit, b'+' | b'('), LEADS)
         };
         let table = Box::new(std::array::from_fn(|unit| kinds(unit as u8)));
@@ -189,6 +190,11 @@ impl Triggers {
     /// The state before a text: as after a space.
     pub(super) fn start(&self, watch: Watch) -> u64 {
         self.step(0, b' ', watch.enabled)
+    }
+
+    /// What may begin behind a border, beside what has begun.
+    pub(super) fn after_border(&self, enabled: u64) -> u64 {
+        self.step(0, b' ', enabled) & !KINDS
     }
 
     #[inline(always)]

@@ -151,6 +151,49 @@ impl<'a> View<'a> {
         None
     }
 
+    /// The unit before `at`; a space where it ends an escape of source text, `\n` or `\u003d`, which is a border.
+    #[inline]
+    pub(super) fn border_unit(&self, at: usize) -> Option<u8> {
+        let unit = self.prev(at)?;
+        Some(if unit.byte.is_ascii_alphanumeric() && self.ends_written(unit) { b' ' } else { unit.byte })
+    }
+
+    /// Whether a unit is the last of a written escape. The same as [`Written`] says, which reads forwards.
+    fn ends_written(&self, last: Unit) -> bool {
+        let is_backslash = |unit: Option<Unit>| unit.is_some_and(|unit| unit.byte == b'\\');
+        let mut before = self.prev(last.start);
+        if is_written_letter(last.byte) && is_backslash(before) {
+            return true;
+        }
+        let mut digits = 1;
+        while digits <= 4 && last.byte.is_ascii_hexdigit() {
+            let Some(unit) = before else { return false };
+            before = self.prev(unit.start);
+            match (unit.byte, digits) {
+                (b'u', 4) | (b'x', 2) if is_backslash(before) => return true,
+                (digit, _) if digit.is_ascii_hexdigit() => digits += 1,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Where a run of letters that begins at `start` begins without the escape that it begins with.
+    pub(super) fn after_written(&self, start: usize, end: usize) -> usize {
+        let Some(before) = self.prev(start).filter(|unit| unit.byte == b'\\') else { return start };
+        let mut written = Written::default();
+        written.read(before.byte);
+        let mut at = start;
+        while let Some(unit) = self.next(at).filter(|unit| unit.end < end) {
+            match written.read(unit.byte) {
+                true => return unit.end,
+                false if !written.is_open() => break,
+                false => at = unit.end,
+            }
+        }
+        start
+    }
+
     /// The last character border at or before `at`.
     pub(super) fn border(&self, at: usize) -> usize {
         let mut border = at - self.base;
@@ -205,6 +248,41 @@ impl<'a> View<'a> {
         }
         &self.text[from..at]
     }
+}
+
+/// An escape of source text, read forwards: the letter that ends `\n`, `\t` or `\u003d` is no letter of what follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Written {
+    #[default]
+    No,
+    Backslash,
+    /// So many hex digits to come.
+    Digits(u8),
+}
+
+impl Written {
+    /// Reads a unit; true: an escape ends with it.
+    pub(super) fn read(&mut self, unit: u8) -> bool {
+        let (next, ends) = match (*self, unit) {
+            (_, b'\\') => (Written::Backslash, false),
+            (Written::Backslash, b'u') => (Written::Digits(4), false),
+            (Written::Backslash, b'x') => (Written::Digits(2), false),
+            (Written::Backslash, letter) => (Written::No, is_written_letter(letter)),
+            (Written::Digits(1), digit) => (Written::No, digit.is_ascii_hexdigit()),
+            (Written::Digits(n), digit) if digit.is_ascii_hexdigit() => (Written::Digits(n - 1), false),
+            _ => (Written::No, false),
+        };
+        *self = next;
+        ends
+    }
+
+    pub(super) fn is_open(self) -> bool {
+        self != Written::No
+    }
+}
+
+const fn is_written_letter(unit: u8) -> bool {
+    matches!(unit, b'n' | b't' | b'r' | b'f' | b'b' | b'v')
 }
 
 /// Letters, digits and the underscore of ASCII, and the letters of scripts with spaces.

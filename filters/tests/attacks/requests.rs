@@ -256,6 +256,24 @@ fn rewritings() -> Vec<Attempt> {
             false,
             "Prefixes begin words: inside of words they stand in any hash.",
         ),
+        text(
+            "A written line break before a token",
+            format!("line\\n{TOKEN}"),
+            true,
+            "An escape of source text is a border, also where nobody decodes it.",
+        ),
+        text(
+            "A word for identifiers before a card",
+            format!("id {CARD}"),
+            true,
+            "Cards in groups have no veto.",
+        ),
+        text(
+            "The same before a card without spaces",
+            format!("id {}", CARD.replace(' ', "")),
+            false,
+            "One in ten identifiers passes as a card.",
+        ),
     ]
 }
 

@@ -19,9 +19,9 @@ impl Number {
         }
         at = self.start;
         self.before = [(); 3].map(|()| {
-            let unit = view.prev(at);
-            at = unit.map_or(at, |unit| unit.start);
-            unit.map_or(b' ', |unit| unit.byte)
+            let byte = view.border_unit(at).unwrap_or(b' ');
+            at = view.prev(at).map_or(at, |unit| unit.start);
+            byte
         });
         // Until the token ends, whatever follows its last group may go on.
         self.after = [b'0'; 2];

@@ -20,6 +20,7 @@ impl Sweep {
             && !self.number.is_open()
             && self.acting.rest.is_none()
             && self.observing.rest.is_none()
+            && !self.written.is_open()
     }
 
     /// Reads a short piece the short way: the same as `advance` and `settle` do where nothing is open before and after, as with
@@ -67,7 +68,7 @@ impl Sweep {
         for c in view.text[self.pos - view.base..].chars() {
             let byte = view.fold.unit(c);
             // How many of these may stand between two units, and whether this is an escape, is looked at elsewhere.
-            if byte == NOTHING || escapes.may_begin_with(byte) {
+            if byte == NOTHING || byte == b'\\' || escapes.may_begin_with(byte) {
                 return false;
             }
             end += c.len_utf8();
@@ -266,7 +267,7 @@ fn unfinished_prefix(policy: &Policy, view: &View<'_>, pos: usize, longest: usiz
         at = unit.start;
         packed |= u64::from(unit.byte) << (8 * shift);
         if policy.reach.beginnings.binary_search(&packed).is_ok() {
-            let before = view.prev(at).map(|unit| unit.byte);
+            let before = view.border_unit(at);
             if !before.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == LETTER) {
                 start = at;
             }

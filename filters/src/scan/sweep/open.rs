@@ -38,7 +38,7 @@ impl Sweep {
         };
         let Some(after) = view.next(at).map(|unit| unit.end) else { return };
         let floor = self.floor(at);
-        let start = email_start(view, at, floor);
+        let start = view.after_written(email_start(view, at, floor), at);
         if start < at {
             let machine = Machine::Email { units: 0, label: 0, ideographs: false };
             self.start(candidate(rule, machine, start, after), rules, policy, view);
@@ -69,8 +69,7 @@ impl Sweep {
         }
         let Some(after) = view.next(at).map(|unit| unit.end) else { return };
         let start = back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6);
-        if view.prev(start).is_some_and(|unit| is_word(unit.byte) || matches!(unit.byte, b'.' | b':' | b'-'))
-        {
+        if view.border_unit(start).is_some_and(|unit| is_word(unit) || matches!(unit, b'.' | b':' | b'-')) {
             return;
         }
         let machine = Machine::Ipv6 { units: 0, part: Ipv6Part::Groups };
@@ -94,7 +93,7 @@ impl Sweep {
         let Some(start) = units_back(view, at, rules.triggers.len(Bucket::Pattern).saturating_sub(2)) else {
             return;
         };
-        let before = view.prev(start).map(|unit| unit.byte);
+        let before = view.border_unit(start);
         for (automaton, rule) in (0_u16..).zip(&rules.patterns) {
             if policy.looks_for(*rule)
                 && let Some(pattern) = Pattern::new(automaton, before, rules)
@@ -115,7 +114,7 @@ impl Sweep {
                 Opens::Assignment => prefix.eq_ignore_ascii_case(&units[..read]),
                 _ => *prefix == units[..read],
             };
-            let before = view.prev(start).map(|unit| unit.byte);
+            let before = view.border_unit(start);
             let led = rules.keys[usize::from(opens.key)].lead.is_some();
             if same && policy.looks_for(opens.rule) && (led || begins(opens, before)) {
                 self.open_start(opens, rules, policy, view, (start, end));

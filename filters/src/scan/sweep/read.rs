@@ -129,7 +129,7 @@ impl Sweep {
         }
         let text = Text {
             units: &self.units,
-            before: view.prev(start).map(|unit| unit.byte),
+            before: view.border_unit(start),
             farther: view.prev(start).and_then(|unit| view.prev(unit.start)).map(|unit| unit.byte),
             next: if rest.is_some() { None } else { view.next(end).map(|unit| unit.byte) },
         };

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 73] = [
+const PARTS: [&str; 77] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -74,6 +74,10 @@ const PARTS: [&str; 73] = [
     "Bearer ",
     " ",
     "\n",
+    "\\n",
+    "\\\\t",
+    "\\u003d",
+    "\\",
     ", ",
     "word ",
     "é",

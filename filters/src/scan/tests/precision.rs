@@ -391,6 +391,34 @@ fn lists_of_numbers() {
     );
 }
 
+/// A written escape before a value, as in source text and JSON that was pasted, is no letter of it.
+#[test]
+fn values_behind_written_escapes() {
+    for escape in ["\\n", "\\t", "\\r", "\\\\n", "\\u003d", "\\x3d"] {
+        let of = |text: &str| format!("x{escape}{text}");
+        let check = |kind: &str, text: &str| check(kind, &[&of(text)]);
+        check("secret", "⟨ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i⟩");
+        check("secret", "⟨AKIAZ7Q2MXKPVLW4NDTR⟩");
+        check("secret", "⟨-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0B⟩");
+        check("secret", "⟨eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozj⟩");
+        check("email", "⟨eva@firma.de⟩");
+        check("iban", "⟨DE89 3704 0044 0532 0130 00⟩");
+        check("credit_card", "⟨4111 1111 1111 1111⟩");
+        check("phone", "⟨212-555-0187⟩");
+        check("ip_address", "⟨203.0.113.77⟩");
+    }
+    check("ip_address", &["x\\n⟨2001:db8:85a3::8a2e:370:7334⟩"]);
+    check(
+        "secret",
+        &[
+            "tasknghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
+            "\\wghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
+            "u003dAKIAZ7Q2MXKPVLW4NDTR",
+        ],
+    );
+    check("credit_card", &["n4111 1111 1111 1111", "\\u03d4111 1111 1111 1111"]);
+}
+
 /// National numbers need a word for them nearby; dates, clocks, amounts and dumps near such words are none.
 #[test]
 fn national_phones() {
