@@ -12,7 +12,7 @@ mod assignment;
 mod key;
 mod pattern;
 
-pub(super) use assignment::{Assignment, MAX_VALUE};
+pub(super) use assignment::{Assignment, Lead, MAX_VALUE};
 pub(super) use key::{Jwt, Key, MAX_JWT, MAX_LED, MAX_PEM, MAX_URL, Pem, Url, UrlPart, in_lead};
 pub(super) use pattern::{Automaton, Pattern, compile as compile_pattern, in_context};
 
@@ -27,8 +27,12 @@ pub(super) enum Step {
     Begin,
     /// The unit was read; a value may have ended before it.
     MarkBefore,
+    /// The unit was read; a value may have ended before it, and names may begin behind it.
+    Pause,
     /// The unit is not part of it: decide.
     Ended,
+    /// The same, and all that was read before it is.
+    EndedHere,
     /// Committed: the value is this up to and with the unit, and the rest of the run.
     Committed(Rest),
 }

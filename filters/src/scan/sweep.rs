@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::number::{Judge, Number};
 use super::rules::{RuleId, Rules};
 use super::terms::Lexer;
-use super::trigger::{SPECIAL, Triggers};
+use super::trigger::Triggers;
 use super::units::{IDEOGRAPH, MAX_SKIPPED_BACK, View, Written, is_ideograph_lead};
 use super::{End, Policy};
 
@@ -59,6 +59,8 @@ struct Candidate {
     at: usize,
     /// Raw offset at which a value may end.
     mark: Option<usize>,
+    /// Raw offset up to which names of other values are part of this one, if not to its end.
+    core: Option<usize>,
 }
 
 /// State of the pass, carried from piece to piece.
@@ -133,31 +135,39 @@ impl Sweep {
     fn advance(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>) {
         self.resume(rules, policy, view);
         let bytes = &view.text.as_bytes()[..view.end - view.base];
+        let mut at = self.pos - view.base;
+        loop {
+            if self.written.is_open() {
+                at = self.read_written(rules, policy, view, at);
+            }
+            let Some(backslash) = memchr::memchr(b'\\', &bytes[at..]) else { break };
+            self.pass_over(rules, policy, view, at, at + backslash);
+            at = self.read_written(rules, policy, view, at + backslash);
+        }
+        self.pass_over(rules, policy, view, at, bytes.len());
+        self.pos = view.end;
+        if let Some(terms) = &mut self.terms {
+            terms.read(rules, view, &mut self.decided);
+        }
+    }
+
+    /// Looks for triggers in a part of the view.
+    #[inline]
+    fn pass_over(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, mut at: usize, end: usize) {
+        let bytes = &view.text.as_bytes()[..end];
         let (enabled, accept, triggers) =
             (policy.reach.watch.enabled, policy.reach.watch.accept, &rules.triggers);
-        let mut at = self.pos - view.base;
         let mut state = self.state;
         while at < bytes.len() {
             if let Some(block) = bytes[at..].first_chunk::<8>()
                 && u64::from_le_bytes(*block) & 0x8080_8080_8080_8080 == 0
-                && !self.written.is_open()
             {
-                let before = state;
                 let mut states = [0; 8];
                 let mut seen = 0;
                 for (after, unit) in states.iter_mut().zip(block) {
                     state = triggers.step(state, *unit, enabled);
                     *after = state;
                     seen |= state;
-                }
-                // Few blocks hold one of these, and few of those a backslash: it is read again, a unit at a time.
-                if seen & SPECIAL != 0 && block.contains(&b'\\') {
-                    state = before;
-                    for (i, unit) in block.iter().enumerate() {
-                        state = self.step(rules, policy, view, state, *unit, view.base + at + i);
-                    }
-                    at += 8;
-                    continue;
                 }
                 if seen & accept != 0 {
                     for (i, after) in states.iter().enumerate().filter(|(_, after)| **after & accept != 0) {
@@ -168,7 +178,6 @@ impl Sweep {
                 continue;
             }
             if is_ideograph_lead(bytes[at]) {
-                self.written = Written::No;
                 state = triggers.step(state, IDEOGRAPH, enabled);
                 if state & accept != 0 {
                     self.hit(rules, policy, view, state, view.base + at);
@@ -176,36 +185,37 @@ impl Sweep {
                 at += 3;
                 continue;
             }
-            let Some(unit) = view.next(view.base + at) else { break };
-            state = self.step(rules, policy, view, state, unit.byte, unit.start);
+            let Some(unit) = view.next(view.base + at).filter(|unit| unit.start < view.base + end) else {
+                break;
+            };
+            state = triggers.step(state, unit.byte, enabled);
+            if state & accept != 0 {
+                self.hit(rules, policy, view, state, unit.start);
+            }
             at = unit.end - view.base;
         }
         self.state = state;
-        self.pos = view.end;
-        if let Some(terms) = &mut self.terms {
-            terms.read(rules, view, &mut self.decided);
-        }
     }
 
-    /// Reads a unit; the letter that ends an escape of source text is a border too.
-    fn step(
-        &mut self,
-        rules: &Rules,
-        policy: &Policy,
-        view: &View<'_>,
-        state: u64,
-        unit: u8,
-        at: usize,
-    ) -> u64 {
+    /// Reads an escape of source text, from its backslash or from where the last piece ended in it: the letter that ends it is
+    /// a border, too.
+    #[inline(never)]
+    fn read_written(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, mut at: usize) -> usize {
         let watch = &policy.reach.watch;
-        let mut state = rules.triggers.step(state, unit, watch.enabled);
-        if state & watch.accept != 0 {
-            self.hit(rules, policy, view, state, at);
+        while let Some(unit) = view.next(view.base + at) {
+            self.state = rules.triggers.step(self.state, unit.byte, watch.enabled);
+            if self.state & watch.accept != 0 {
+                self.hit(rules, policy, view, self.state, unit.start);
+            }
+            at = unit.end - view.base;
+            if self.written.read(unit.byte) {
+                self.state |= rules.triggers.after_border(watch.enabled);
+            }
+            if !self.written.is_open() {
+                break;
+            }
         }
-        if self.written.read(unit) {
-            state |= rules.triggers.after_border(watch.enabled);
-        }
-        state
+        at
     }
 
     /// Patterns are complete with the unit at `at`; or something is that blurs into one.
@@ -238,9 +248,12 @@ impl Sweep {
         let (decided, overran) = (&mut self.decided, &mut self.overran);
         self.number.finish(view, end, &mut Judge { rules, policy, decided, overran });
         for mut candidate in std::mem::take(&mut self.open) {
-            if let Machine::Pattern(pattern) = &candidate.machine
-                && pattern.ends_here(rules)
-            {
+            let ends_here = match &candidate.machine {
+                Machine::Pattern(pattern) => pattern.ends_here(rules),
+                Machine::Assignment(assignment) => assignment.ends_here(),
+                _ => false,
+            };
+            if ends_here {
                 candidate.mark = Some(candidate.at);
             }
             let before = self.decided.len();

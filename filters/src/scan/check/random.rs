@@ -10,6 +10,41 @@ pub(in crate::scan) fn entropy(text: &[u8]) -> f64 {
     counts.iter().filter(|n| **n > 0).map(|n| f64::from(*n) / len).map(|p| -p * p.log2()).sum()
 }
 
+/// How many of upper and lower case, digits and marks are in it.
+pub(in crate::scan) fn kinds(text: &[u8]) -> usize {
+    let is = |kind: fn(&u8) -> bool| usize::from(text.iter().any(kind));
+    is(u8::is_ascii_uppercase)
+        + is(u8::is_ascii_lowercase)
+        + is(u8::is_ascii_digit)
+        + is(|b| !b.is_ascii_alphanumeric())
+}
+
+/// Whether it is a constant (`MSV1_0_CREDENTIAL_KEY`) or, where that can be no password, a type (`Curve25519SeedBin`).
+pub(in crate::scan) fn names_type(text: &[u8], password: bool) -> bool {
+    let constant = !text.iter().any(u8::is_ascii_lowercase)
+        && text.iter().filter(|b| **b == b'_').count() > 1
+        && text.split(|b| *b == b'_').any(|part| part.len() > 5 && part.iter().all(u8::is_ascii_uppercase));
+    let mut at = 0;
+    let mut words = 0;
+    // Capitals begin words of three letters or more, or stand for digits.
+    while let Some(first) = text.get(at) {
+        let rest = &text[at + 1..];
+        let len = 1 + match first {
+            b'A'..=b'Z' => rest.iter().take_while(|b| b.is_ascii_lowercase()).count(),
+            b'0'..=b'9' => rest.iter().take_while(|b| b.is_ascii_digit()).count(),
+            _ => 0,
+        };
+        if !first.is_ascii_digit() {
+            if len < 3 {
+                return constant;
+            }
+            words += 1;
+        }
+        at += len;
+    }
+    constant || !password && words > 1
+}
+
 /// Parts of placeholders and documentation keys, lower case.
 const STOPS: [&str; 32] = [
     "example",
@@ -52,7 +87,12 @@ pub(in crate::scan) fn placeholder(text: &[u8]) -> bool {
     let contains = |stop: &&str| memchr::memmem::find(&lower, stop.as_bytes()).is_some();
     let same = text.chunk_by(|a, b| a == b).map(<[u8]>::len).max().unwrap_or(0);
     let steps = text.chunk_by(|a, b| b.wrapping_sub(*a) == 1).map(<[u8]>::len).max().unwrap_or(0);
-    STOPS.iter().any(contains) || same >= 6 || steps >= 8 || distinct(text) * 4 < text.len().min(32)
+    text.starts_with(b"***")
+        || text.ends_with(b"***")
+        || STOPS.iter().any(contains)
+        || same >= 6
+        || steps >= 8
+        || distinct(text) * 4 < text.len().min(32)
 }
 
 fn distinct(text: &[u8]) -> usize {
@@ -82,7 +122,7 @@ pub(in crate::scan) fn value(text: &[u8], password: bool) -> bool {
         }
     }
     let kinds = [upper, lower, digits, marks].iter().filter(|n| **n > 0).count();
-    if placeholder(text) || reference(text) || upper + lower == 0 {
+    if placeholder(text) || reference(text, password) || upper + lower == 0 {
         return false;
     }
     if password {
@@ -122,7 +162,7 @@ fn names(text: &[u8]) -> bool {
 }
 
 /// A name, path, version or template that says where the value is, instead of the value.
-fn reference(text: &[u8]) -> bool {
+fn reference(text: &[u8], password: bool) -> bool {
     let starts = |prefix: &str| text.starts_with(prefix.as_bytes());
     let words = |text: &[u8], separators: &[u8]| {
         let mut parts = text.split(|byte| separators.contains(byte));
@@ -153,6 +193,39 @@ fn reference(text: &[u8]) -> bool {
         || words(text, b"-")
         || words(text, b"/")
         || version(text)
+        || resource(text, password)
+        || options(text)
+}
+
+/// `/home/user1/project-2`, `projects/p1/secrets/s2/versions/3`, `my-tls-cert-2024`, `auth.errors.password2Short`.
+fn resource(text: &[u8], password: bool) -> bool {
+    const SEPARATORS: &[u8] = b"/._-";
+    let separators = text.iter().filter(|byte| SEPARATORS.contains(byte)).count();
+    let path =
+        text.starts_with(b"/") && separators > 1 || text.iter().filter(|byte| **byte == b'/').count() > 2;
+    let dotted = text.iter().filter(|byte| **byte == b'.').count() > 1;
+    let part = |part: &[u8]| {
+        let letters = part.iter().filter(|b| b.is_ascii_alphabetic()).count();
+        let digits = part.len() - letters;
+        let changes =
+            part.windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
+        // `s2`, `128k`, `2024`; `password2Short`.
+        let word = changes < 2 && digits <= 4 || digits == 1 && letters > 8;
+        part.len() <= 20 && word && (letters > 1 || digits == 0 || !password || path) && !is_mixed(part)
+    };
+    let words = text
+        .split(|byte| SEPARATORS.contains(byte))
+        .filter(|part| part.iter().filter(|b| b.is_ascii_lowercase()).count() > 2);
+    (path || dotted || !password && separators > 0)
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || SEPARATORS.contains(byte))
+        && text.split(|byte| SEPARATORS.contains(byte)).all(part)
+        && words.count() >= if path || dotted { 2 } else { 1 }
+}
+
+/// `required|string|min:8`
+fn options(text: &[u8]) -> bool {
+    let word = |part: &[u8]| part.iter().all(u8::is_ascii_lowercase) || part.iter().all(u8::is_ascii_digit);
+    text.contains(&b'|') && text.split(|byte| matches!(byte, b'|' | b':' | b',' | b'_')).all(word)
 }
 
 fn version(text: &[u8]) -> bool {
@@ -249,6 +322,13 @@ mod tests {
             ("@scope.9kg2.name1", true),
             ("/run/secrets/db1", false),
             ("/run/secrets/9db1", true),
+            ("/home/user1/project-2", false),
+            ("/9db1Kx", true),
+            ("/q8Zr/LmX0v7", true),
+            ("auth.errors.password2Short", false),
+            ("required|string|min:8", false),
+            ("***REMOVED***", false),
+            ("correct-horse-42", true),
             ("config.db1.pass_word", false),
             ("my-app1-secret-name", false),
             ("app1/db2/pass", false),

@@ -4,7 +4,7 @@ use super::run::back;
 use super::{Candidate, MAX_RAW_PER_UNIT, Sweep, UNITS_OF_A_NUMBER};
 use crate::scan::check::iban;
 use crate::scan::machine::{
-    Assignment, Ipv6Part, Jwt, Key, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
+    Assignment, Ipv6Part, Jwt, Key, Lead, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
 };
 use crate::scan::number::Judge;
 use crate::scan::rules::{Detector, LeadForm, Opens, RuleId, Rules, Start};
@@ -140,7 +140,11 @@ impl Sweep {
             Opens::Jwt => Machine::Jwt(Jwt::default()),
             Opens::Pem => Machine::Pem(Pem::default()),
             Opens::Url => Machine::Url(Url { key, matched: 0, part: UrlPart::User, units: 0 }),
-            Opens::Assignment => Machine::Assignment(Assignment::new(key)),
+            Opens::Assignment => {
+                let far = view.prev(start).and_then(|near| view.prev(near.start));
+                let lead = Lead::of(view.border_unit(start), far.map(|unit| unit.byte));
+                Machine::Assignment(Assignment::new(key, lead))
+            }
         };
         let mut candidate = candidate(opens.rule, machine, start, start);
         if opens.opens == Opens::Assignment {
@@ -186,7 +190,9 @@ impl Sweep {
     fn is_in_value(&self, at: usize) -> bool {
         let reading = self.open.iter().any(|open| match &open.machine {
             Machine::Assignment(assignment) => {
-                assignment.has_value() && open.start.is_some_and(|start| start <= at)
+                assignment.has_value()
+                    && open.start.is_some_and(|start| start <= at)
+                    && open.core.is_none_or(|core| at < core)
             }
             _ => false,
         });
@@ -221,7 +227,7 @@ fn begins(start: &Start, before: Option<u8>) -> bool {
 }
 
 fn candidate(rule: RuleId, machine: Machine, start: usize, at: usize) -> Candidate {
-    Candidate { rule, machine, start: Some(start), anchor: start, at, mark: None }
+    Candidate { rule, machine, start: Some(start), anchor: start, at, mark: None, core: None }
 }
 
 /// The last units up to the one at `at`, and where they begin.

@@ -57,7 +57,11 @@ impl Sweep {
                     candidate.start = Some(unit.start);
                     candidate.mark = Some(unit.end);
                 }
-                Step::Ended => {
+                Step::Pause => candidate.core = candidate.core.or(candidate.mark),
+                Step::Ended | Step::EndedHere => {
+                    if step == Step::EndedHere {
+                        candidate.mark = Some(candidate.at);
+                    }
                     self.judge(candidate, None, rules, policy, view);
                     self.forget(candidate);
                     return false;
@@ -98,7 +102,8 @@ impl Sweep {
         match &candidate.machine {
             Machine::Ipv6 { .. } => self.ipv6_end = self.ipv6_end.max(candidate.at),
             Machine::Assignment(assignment) if assignment.has_value() => {
-                self.value = (candidate.start.unwrap_or(candidate.at), candidate.at);
+                let end = candidate.core.unwrap_or(candidate.at);
+                self.value = (candidate.start.unwrap_or(candidate.at), end);
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 77] = [
+const PARTS: [&str; 84] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -71,6 +71,13 @@ const PARTS: [&str; 77] = [
     "password = \"hunter2!\"",
     "token: q8Zr2LmX0vT5bNc7KpWd",
     "\"api_key\":\"",
+    "password=q8Zr2LmX",
+    "&",
+    ";token=",
+    "pass: \"Abcd3f ",
+    "\"",
+    "secret_key\", \"value\": \"",
+    "PASS",
     "Bearer ",
     " ",
     "\n",

@@ -419,6 +419,70 @@ fn values_behind_written_escapes() {
     check("credit_card", &["n4111 1111 1111 1111", "\\u03d4111 1111 1111 1111"]);
 }
 
+/// A value in quotes ends where they close, one without them at a space, or where the next name begins.
+#[test]
+fn values_of_names_are_found_to_their_end() {
+    check(
+        "secret",
+        &[
+            "password: \"⟨Abcd3f x9Qmzz⟩\"",
+            "MAIL_PASSWORD=\"⟨abcd efgh ijkl mnop⟩\"",
+            "\"password\": \"⟨Abcd3f\\\"x9Qmzz⟩\", \"user\": \"bob7\"",
+            "{\"a\":\"{\\\"password\\\":\\\"⟨Abcd3fx9⟩\\\",\\\"b\\\":\\\"c7\\\"}\"}",
+            "password: '⟨p€ss9w0rd⟩'",
+            "password: ⟨Abcd3f&x9Qmzz⟩ end",
+            "password: ⟨Abcd3f;x9Qmzz⟩",
+            "password: ⟨Abcd3f|x9!Qm,zz⟩\n",
+            "password: ⟨p€ss9w0rd⟩!",
+            "password=⟨q8Zr2LmX⟩&user=bob7&x=1",
+            "password=⟨q8Zr2LmX⟩&token=⟨q8Zr2LmX0vT5bNc7KpWd⟩&x=1",
+            "Password=⟨q8Zr2LmX⟩;Secret=⟨q8Zr2LmX0vT5bNc7KpWd⟩;",
+            "password=⟨q8Zr2LmX⟩, then 2",
+            "f(password=⟨q8Zr2LmX⟩,)",
+            "login(password=⟨q8Zr2LmX⟩, user=bob2)",
+            "password: \"Must have 8 characters, 1 digit!\"",
+            "the password's value, 'as of 2024, is' unknown",
+            "password 'is not closed 42!\nx'",
+        ],
+    );
+}
+
+/// `pass` is a verb, a ticket and the result of a test as well; `pwd` a folder.
+#[test]
+fn what_is_named_like_a_password_and_is_none() {
+    check(
+        "secret",
+        &[
+            "DB_PASS=⟨S3cure-Pa55⟩",
+            "PASS=⟨S3cure-Pa55⟩",
+            "user: bob, pass: ⟨hunter2x⟩",
+            "\"pass\": \"⟨hunter2x⟩\"",
+            "PWD=⟨q8Zr2LmX⟩",
+            "--- PASS: TestParseV2 (0.00s)",
+            "PASS: tests/t0001-init.sh",
+            "PASS: TestFoo3",
+            "pass `-Zbuild-std` to cargo",
+            "pass \"iso-8859-1\" to decode",
+            "pass `x86_64` and `foo(bar1)`",
+            "Boarding pass: LH1234",
+            "Mountain pass: route66 closed",
+            "the pass is lane12",
+            "PWD=/home/user1/project-2",
+            "OLDPWD=/builds/group/app2/src",
+            "password: ***REMOVED***",
+            "password: \"required|string|min:8\"",
+            "password: auth.errors.password2Short",
+            "if password == password2:",
+            "secret: my-tls-cert-2024",
+            "token: 128k-context",
+            "secret: projects/p1/secrets/s2/versions/3",
+            "pub Token: D3DKMT_PRESENTHISTORYTOKEN_0,",
+            "CredentialKey: MSV1_0_CREDENTIAL_KEY",
+            "let raw_private_key: Curve25519SeedBin = x",
+        ],
+    );
+}
+
 /// National numbers need a word for them nearby; dates, clocks, amounts and dumps near such words are none.
 #[test]
 fn national_phones() {
