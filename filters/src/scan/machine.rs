@@ -13,6 +13,7 @@ mod key;
 mod pattern;
 
 pub(super) use assignment::{Assignment, Lead, MAX_VALUE};
+use key::PemRest;
 pub(super) use key::{Jwt, Key, MAX_JWT, MAX_LED, MAX_PEM, MAX_URL, Pem, Url, UrlPart, in_lead};
 pub(super) use pattern::{Automaton, Pattern, compile as compile_pattern, in_context};
 
@@ -47,7 +48,7 @@ pub(super) enum Rest {
     /// Base64url and dots.
     Token,
     /// To the end marker of a PEM block.
-    Pem { dashes: u8, closing: bool },
+    Pem(PemRest),
 }
 
 /// What is swallowed, and up to where.
@@ -65,7 +66,7 @@ impl Rest {
             Rest::Class(key) => rules.keys[usize::from(*key)].class[usize::from(unit)],
             Rest::Solid => assignment::is_solid(unit),
             Rest::Token => key::is_base64url(unit) || unit == b'.',
-            Rest::Pem { dashes, closing } => return key::swallow_pem(dashes, closing, unit),
+            Rest::Pem(rest) => return rest.take(unit),
         };
         if inside { Swallowed::Yes } else { Swallowed::No }
     }

@@ -140,11 +140,19 @@ impl Sweep {
             if self.written.is_open() {
                 at = self.read_written(rules, policy, view, at);
             }
-            let Some(backslash) = memchr::memchr(b'\\', &bytes[at..]) else { break };
-            self.pass_over(rules, policy, view, at, at + backslash);
-            at = self.read_written(rules, policy, view, at + backslash);
+            let rest = &bytes[at..];
+            // A call costs more than a delta is long.
+            let backslash = match rest.len() {
+                0..16 => rest.iter().position(|byte| *byte == b'\\'),
+                _ => memchr::memchr(b'\\', rest),
+            };
+            let end = backslash.map_or(bytes.len(), |backslash| at + backslash);
+            self.pass_over(rules, policy, view, at, end);
+            if end == bytes.len() {
+                break;
+            }
+            at = self.read_written(rules, policy, view, end);
         }
-        self.pass_over(rules, policy, view, at, bytes.len());
         self.pos = view.end;
         if let Some(terms) = &mut self.terms {
             terms.read(rules, view, &mut self.decided);
@@ -152,7 +160,7 @@ impl Sweep {
     }
 
     /// Looks for triggers in a part of the view.
-    #[inline]
+    #[inline(always)]
     fn pass_over(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, mut at: usize, end: usize) {
         let bytes = &view.text.as_bytes()[..end];
         let (enabled, accept, triggers) =

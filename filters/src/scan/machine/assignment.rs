@@ -19,12 +19,12 @@ const PASSWORDS: [&[u8]; 9] = [
     b"pwd",
     b"kennwort",
     b"contrase",
+    b"clave",
     b"wachtwoord",
     b"senha",
+    b"heslo",
     b"identified by",
     b"securestring",
-    b"db_pw",
-    b"heslo",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,10 @@ pub(in crate::scan) struct Assignment {
     pass: bool,
     /// In capitals.
     capitals: bool,
+    /// Its `value` was read, or is.
     paired: bool,
+    /// Nothing but a space stands between name and value.
+    bare: bool,
 }
 
 impl Assignment {
@@ -119,6 +122,7 @@ impl Assignment {
             pass: false,
             capitals: true,
             paired: false,
+            bare: false,
         }
     }
 
@@ -197,17 +201,24 @@ impl Assignment {
             _ if self.lead == Lead::Flag && spaced && value && unit != b'-' => self.begin(),
             _ if self.last == b'\t' && self.password && value => self.begin(),
             b'i' if spaced && !self.pass => self.go(Part::Is(1)),
+            b'v' | b'V' if spaced && !self.paired && n > 1 => self.pair(unit),
+            _ if self.last == b' ' && n == 0 && value && unit.is_ascii_alphanumeric() => {
+                self.bare = true;
+                self.begin()
+            }
             b'-' if spaced => self.go(Part::Dash),
             b'|' if spaced => self.go(Part::Operator(0)),
             b' ' | b'\t' | b'"' | b'\'' | b'`' | b']' | b'\\' | b'*' if n < MAX_GAP && self.last != b'\n' => {
                 self.go(Part::Gap(n + 1))
             }
-            _ if !self.paired => {
-                self.paired = true;
-                self.feed_pair(unit, 0, 0)
-            }
+            _ if !self.paired => self.pair(unit),
             _ => Step::Ended,
         }
+    }
+
+    fn pair(&mut self, unit: u8) -> Step {
+        self.paired = true;
+        self.feed_pair(unit, 0, 0)
     }
 
     /// `- name: DB_PASSWORD`, `value: …`, and the like in JSON and XML.
@@ -337,7 +348,8 @@ impl Assignment {
         let secret = !call
             && !self.is_name(value)
             && random::value(value, self.password && random::entropy(value) > 2.0)
-            && (!self.is_prose() || random::kinds(value) > 2);
+            && (!self.is_prose() || random::kinds(value) > 2)
+            && (!self.bare || self.is_drawn(value));
         secret.then(|| marks(b".?:", units))
     }
 
@@ -362,17 +374,33 @@ impl Assignment {
         identifier && (self.compares || random::names_type(value, self.password))
     }
 
+    /// Whether a value is known by itself, as behind `ENV TOKEN` or in `.netrc`, not by what stands before it.
+    fn is_drawn(&self, value: &[u8]) -> bool {
+        let padding = value.iter().rev().take_while(|b| **b == b'=').count();
+        let kinds = random::kinds(value);
+        let drawn = if self.password {
+            value.len() >= 10 && kinds > 3 && !value.contains(&b'/')
+        } else {
+            value.len() >= 24 && random::key(value) && value.iter().filter(|b| b.is_ascii_digit()).count() > 1
+        };
+        drawn && !value[..value.len() - padding].iter().any(|b| matches!(b, b'=' | b':'))
+    }
+
     /// `boarding pass: LH1234`
     fn is_prose(&self) -> bool {
         self.pass && self.lead == Lead::Word
     }
 
     pub(super) fn is_in_value(&self) -> bool {
-        self.has_value() && self.value >= 4
+        self.is_value() && self.value >= 4
     }
 
     /// Whether the value has begun: names inside of it are no names.
     pub(in crate::scan) fn has_value(&self) -> bool {
+        !self.bare && self.is_value()
+    }
+
+    fn is_value(&self) -> bool {
         matches!(self.part, Part::Value | Part::Tail { .. })
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets with a published form: prefixed keys, JSON web tokens, PEM blocks, URLs with a password.
 
-use super::{Rest, Step, Text};
+use super::{Rest, Step, Swallowed, Text};
 use crate::scan::check::random;
 use crate::scan::email;
 use crate::scan::rules::{KeyForm, Rules};
@@ -133,18 +133,28 @@ pub(in crate::scan) struct Pem {
     private: u8,
     is_private: bool,
     dashes: u8,
+    /// Four dashes and a space, not five (RFC 4716).
+    short: bool,
     in_body: bool,
     headers: u8,
     run: u8,
+    /// The run has a digit or a plus in it: no name of a function.
+    drawn: bool,
 }
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const MAX_LABEL: u8 = 44;
 const MAX_HEADERS: u8 = 200;
 const MIN_BASE64: u8 = 20;
+/// The same of letters alone.
+const MIN_LETTERS: u8 = 40;
+/// Units of base64 in a row that say that a block goes on, and units without such a run past which it does not.
+const LINE: u8 = 16;
+const MAX_IDLE: u8 = 80;
 /// Longest hold of a block.
 pub(in crate::scan) const MAX_PEM: usize =
     BEGIN.len() + MAX_LABEL as usize + 6 + MAX_HEADERS as usize + MIN_BASE64 as usize;
+const _: () = assert!(MIN_LETTERS < MAX_HEADERS);
 
 impl Pem {
     pub(super) fn feed(&mut self, unit: u8) -> Step {
@@ -156,12 +166,14 @@ impl Pem {
         let begin = BEGIN.len() as u8;
         self.label += 1;
         if self.label <= begin {
-            return if unit == BEGIN[usize::from(self.label - 1)] { Step::More } else { Step::Ended };
+            self.short |= self.label == 5 && unit == b' ';
+            let fits = unit == BEGIN[usize::from(self.label - 1)] || self.short && self.label == 5;
+            return if fits { Step::More } else { Step::Ended };
         }
         match unit {
             b'-' if self.is_private => {
                 self.dashes += 1;
-                self.in_body = self.dashes == 5;
+                self.in_body = self.dashes == if self.short { 4 } else { 5 };
             }
             b'A'..=b'Z' | b' ' | b'0'..=b'9' if self.dashes == 0 && self.label <= begin + MAX_LABEL => {
                 let expected = PRIVATE.get(usize::from(self.private));
@@ -176,44 +188,51 @@ impl Pem {
         Step::More
     }
 
+    /// Whatever stands between the first line and the base64: headers, quotes, comments, numbers of lines.
     fn feed_body(&mut self, unit: u8) -> Step {
         self.dashes = if unit == b'-' { self.dashes.saturating_add(1) } else { 0 };
-        if unit.is_ascii_alphanumeric() || matches!(unit, b'+' | b'/') {
+        if is_base64(unit) {
             self.run += 1;
-            if self.run == MIN_BASE64 {
-                return Step::Committed(Rest::Pem { dashes: 0, closing: false });
+            self.drawn |= unit.is_ascii_digit() || unit == b'+';
+            if self.run >= MIN_BASE64 && (self.drawn || self.run == MIN_LETTERS) {
+                return Step::Committed(Rest::Pem(PemRest::default()));
             }
         } else {
-            self.run = 0;
+            (self.run, self.drawn) = (0, false);
         }
         self.headers += 1;
-        let ends = self.headers > MAX_HEADERS || self.dashes == 5 && self.headers > 5 || !in_pem(unit);
+        let ends = self.headers > MAX_HEADERS || self.dashes == 5 && self.headers > 5;
         if ends { Step::Ended } else { Step::More }
     }
 }
 
-const fn in_pem(unit: u8) -> bool {
-    unit.is_ascii_alphanumeric()
-        || unit.is_ascii_whitespace()
-        || matches!(
-            unit,
-            b'+' | b'/' | b'=' | b'-' | b':' | b',' | b'\\' | b'.' | b'"' | b'(' | b')' | b'>' | b'|'
-        )
+const fn is_base64(unit: u8) -> bool {
+    unit.is_ascii_alphanumeric() || matches!(unit, b'+' | b'/')
 }
 
-pub(super) fn swallow_pem(dashes: &mut u8, closing: &mut bool, unit: u8) -> super::Swallowed {
-    let inside = unit.is_ascii_alphanumeric()
-        || unit.is_ascii_whitespace()
-        || matches!(unit, b'+' | b'/' | b'=' | b'-' | b'\\' | b'"' | b',' | b'>' | b'|');
-    if !inside {
-        return super::Swallowed::No;
+/// The rest of a block, up to its last line: all of it, however it is wrapped, as long as base64 comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::scan) struct PemRest {
+    dashes: u8,
+    closing: bool,
+    run: u8,
+    idle: u8,
+}
+
+impl PemRest {
+    pub(super) fn take(&mut self, unit: u8) -> Swallowed {
+        self.run = if is_base64(unit) { self.run.saturating_add(1) } else { 0 };
+        self.idle = if self.run < LINE { self.idle + 1 } else { 0 };
+        if self.idle > MAX_IDLE {
+            return Swallowed::No;
+        }
+        self.dashes = if unit == b'-' { self.dashes + 1 } else { 0 };
+        if self.dashes < 5 {
+            return Swallowed::Yes;
+        }
+        self.dashes = 0;
+        if std::mem::replace(&mut self.closing, true) { Swallowed::Last } else { Swallowed::Yes }
     }
-    *dashes = if unit == b'-' { *dashes + 1 } else { 0 };
-    if *dashes < 5 {
-        return super::Swallowed::Yes;
-    }
-    *dashes = 0;
-    if std::mem::replace(closing, true) { super::Swallowed::Last } else { super::Swallowed::Yes }
 }
 
 /// `scheme://user:password@host` (RFC 3986 section 3.2.1); commits at the host's first character.

@@ -18,11 +18,13 @@ impl Number {
             at = unit.end;
         }
         at = self.start;
+        let border = view.border_unit(at);
         self.before = [(); 3].map(|()| {
-            let byte = view.border_unit(at).unwrap_or(b' ');
-            at = view.prev(at).map_or(at, |unit| unit.start);
-            byte
+            let unit = view.prev(at);
+            at = unit.map_or(at, |unit| unit.start);
+            unit.map_or(b' ', |unit| unit.byte)
         });
+        self.before[0] = border.unwrap_or(b' ');
         // Until the token ends, whatever follows its last group may go on.
         self.after = [b'0'; 2];
         self.at = digit;

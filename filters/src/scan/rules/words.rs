@@ -87,9 +87,11 @@ impl Words {
                     said = (Context::For, end);
                 }
             } else if start >= field && begins_word(text, start) && ends_word(text, end) {
-                let context = if names(&before[end..]) { Context::Named } else { Context::Against };
-                said = (context, end);
+                said = (Context::Against, end);
             }
+        }
+        if said.0 == Context::Against && names(&before[said.1..]) {
+            said.0 = Context::Named;
         }
         said
     }

@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 84] = [
+const PARTS: [&str; 88] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -78,6 +78,10 @@ const PARTS: [&str; 84] = [
     "\"",
     "secret_key\", \"value\": \"",
     "PASS",
+    "- name: DB_PASSWORD\n  value: ",
+    "--password ",
+    "-----BEGIN PRIVATE KEY-----\n# Comment: 'x'\n# MIIEvQIBADANBgkqhkiG9w0BAQEFAASC5lkl5jYw",
+    "ENV API_TOKEN q8Zr2LmX0vT5bNc7KpWd3HsYfJ6g",
     "Bearer ",
     " ",
     "\n",

@@ -483,6 +483,108 @@ fn what_is_named_like_a_password_and_is_none() {
     );
 }
 
+/// How people and files name a secret, and what they put between the name and the value.
+#[test]
+fn names_and_what_joins_them_to_values() {
+    check(
+        "secret",
+        &[
+            "Passwort: ⟨Sommer2024!Kx⟩",
+            "Kennwort: ⟨Sommer2024!Kx⟩",
+            "mot de passe : ⟨Sommer2024!Kx⟩",
+            "contraseña: ⟨Sommer2024!Kx⟩",
+            "senha: ⟨Sommer2024!Kx⟩",
+            "pass phrase: ⟨Sommer2024!Kx⟩",
+            "API key: ⟨q8Zr2LmX0vT5bNc7KpWd⟩",
+            "the api key is ⟨q8Zr2LmX0vT5bNc7KpWd⟩",
+            "MASTER_KEY=⟨9f86d081884c7d659a2feaa0c55ad015⟩",
+            "secret_key_base: ⟨9f86d081884c7d659a2feaa0c55ad0159f86d081⟩",
+            "Ocp-Apim-Subscription-Key: ⟨9f86d081884c7d659a2feaa0c55ad015⟩",
+            "**Password:** ⟨Sommer2024!Kx⟩",
+            "**Password**: `⟨Sommer2024!Kx⟩`",
+            "| password | ⟨Sommer2024!Kx⟩ |",
+            "Password - ⟨Sommer2024!Kx⟩",
+            "password -> ⟨Sommer2024!Kx⟩",
+            "password\t⟨Sommer2024!Kx⟩",
+            "password: |\n  ⟨Sommer2024!Kx⟩",
+            "- name: DB_PASSWORD\n  value: ⟨Sommer2024!Kx⟩",
+            "{\"name\":\"DB_PASSWORD\",\"value\":\"⟨Sommer2024!Kx⟩\"}",
+            "<add key=\"Password\" value=\"⟨Sommer2024!Kx⟩\"/>",
+            "run --password ⟨Sommer2024x⟩ --user joe2",
+            "ENV API_TOKEN ⟨q8Zr2LmX0vT5bNc7KpWd3HsYfJ6g⟩",
+            "machine a.com login joe password ⟨Sommer2024!Kx⟩",
+            "IDENTIFIED BY \"⟨Sommer2024!Kx⟩\"",
+            "setPassword(\"⟨Sommer2024!Kx⟩\")",
+            "secret token=⟨q8Zr2LmX0vT5bNc7KpWd⟩",
+            "the password reset link v2.1-beta is below",
+            "password authentication uses SCRAM-SHA-256",
+            "token 8f14e45fceea",
+            "a secret santa2024 party",
+            "--password-file /run/secrets/db",
+            "- name: DB_PASSWORD\n  valueFrom: {secretKeyRef: {name: db2-Pass}}",
+            "| token | string | the token of v2Api |",
+            "password\tvarchar(255)",
+            "passed -> 12 of 14",
+            "setPassword(user.password2)",
+        ],
+    );
+}
+
+/// A private key in source text, comments, quotes and listings is found to its last line.
+#[test]
+fn wrapped_private_keys() {
+    const LINES: [&str; 3] = [
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC5lkl5jYwOVPdCHNR5cYCJY4KaCC4bMOv",
+        "QzG8j3d6YJHjFlSykSPaGZ7YSG8a2ZxATQmKyUQAv9E9L7Nku5ymr5nYQYN0aLSu",
+        "Ab3==",
+    ];
+    let (rules, policy) = engine(|_| Action::Mask);
+    let begin_end = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+    let ssh = (
+        "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: \"x\"",
+        "---- END SSH2 ENCRYPTED PRIVATE KEY ----",
+    );
+    let pgp = (
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: Joe's key <joe@corp.com>\n",
+        "-----END PGP PRIVATE KEY BLOCK-----",
+    );
+    for (begin, end) in [begin_end, ssh, pgp] {
+        for (before, after) in [
+            ("", "\n"),
+            ("# ", "\n"),
+            (" * ", "\n"),
+            ("'", "\\n'\n"),
+            ("12: ", "\n"),
+            ("", "<br>"),
+            ("['", "',\n"),
+            ("> ", "\\r\\n"),
+            ("\"", "\\n\" +\n  "),
+        ] {
+            let lines: String = [begin, LINES[0], LINES[1], LINES[2], end]
+                .map(|line| format!("{before}{line}{after}"))
+                .concat();
+            let text = format!(
+                "{lines} and then more of it, which is no key, whatever stands there: see the manual, chapter two."
+            );
+            let mut found = Vec::new();
+            rules.scan(&policy, &text, &mut found);
+            let covered = |part: &str| {
+                let at = text.find(part).expect("is there");
+                found.iter().any(|f| f.span.start <= at && at + part.len() <= f.span.end)
+            };
+            assert!(LINES.iter().all(|line| covered(line)), "{text}");
+            assert!(!covered("chapter two"), "{text}");
+        }
+    }
+    check(
+        "secret",
+        &[
+            "if key.startswith(\"-----BEGIN PRIVATE KEY-----\"): return loadThePrivateKeyOf(key)",
+            "-----BEGIN PRIVATE KEY----- is the first line, -----END PRIVATE KEY----- the last of 27",
+        ],
+    );
+}
+
 /// National numbers need a word for them nearby; dates, clocks, amounts and dumps near such words are none.
 #[test]
 fn national_phones() {
