@@ -34,7 +34,7 @@ pub(super) struct Responses {
     deferred_index: u32,
     /// Output items that ended, and how.
     ends: Vec<(u32, End)>,
-    /// The first `response` of the stream, for the one that ends it by policy.
+    /// The first `response` of the stream, as it left, for the one that ends it by policy.
     response: Vec<u8>,
     /// What the next event is numbered; `None`: the stream has no numbers.
     next: Option<u64>,
@@ -229,7 +229,7 @@ impl Responses {
         if self.response.is_empty()
             && let Some(response) = self.read.response.clone().filter(|span| span.len() <= MAX_RESPONSE)
         {
-            self.response.extend_from_slice(text[response].as_bytes());
+            core.splice.apply_within(text.as_bytes(), response, &mut self.response);
         }
         self.pass_on(core, text);
         Ok(if last { Seen::Last } else { Seen::More })

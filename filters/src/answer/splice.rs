@@ -55,11 +55,18 @@ impl Splice {
 
     /// Appends `text` with its replacements.
     pub(super) fn apply(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        self.apply_within(text, 0..text.len(), out);
+    }
+
+    /// Appends what stands at `span` of `text` with the replacements in it.
+    pub(super) fn apply_within(&mut self, text: &[u8], span: Range<usize>, out: &mut Vec<u8>) {
         self.edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
-        let mut done = 0;
-        for edit in &self.edits {
+        let text = text.get(..span.end).unwrap_or(text);
+        let mut done = span.start;
+        let inside = |edit: &&Edit| span.start <= edit.span.start && edit.span.end <= span.end;
+        for edit in self.edits.iter().filter(inside) {
             // Overlaps would be a bug of ours: the later one is left out rather than tearing the event.
-            debug_assert!(edit.span.start >= done && edit.span.end <= text.len(), "edits do not overlap");
+            debug_assert!(edit.span.start >= done, "edits do not overlap");
             let Some(between) = text.get(done..edit.span.start) else { continue };
             out.extend_from_slice(between);
             out.extend_from_slice(&self.arena[edit.with.clone()]);
@@ -83,6 +90,9 @@ mod tests {
         let mut out = Vec::new();
         splice.apply(b"0123456789", &mut out);
         assert_eq!(out, b"<0\"\\\"\"345789");
+        out.clear();
+        splice.apply_within(b"0123456789", 1..6, &mut out);
+        assert_eq!(out, b"\"\\\"\"345");
         splice.forget(&(0..4));
         out.clear();
         splice.apply(b"0123456789", &mut out);

@@ -297,6 +297,25 @@ fn what_stands_only_in_a_done_is_counted() {
     assert_no_leak(&got.text, "bob.builder@");
 }
 
+/// What ends the stream is the first response again: as the client got it, not as it came.
+#[test]
+fn a_block_repeats_nothing_unmasked() {
+    let first = response("in_progress", &json!([message_item(&format!("Ask {MAIL}."), "completed")]));
+    let place = json!({"item_id": "msg_2", "output_index": 1, "content_index": 0});
+    let mut input = vec![json!({"type": "response.created", "response": first})];
+    input.extend(deltas("response.output_text", &place, "Pay by 4111 1111 1111 1111 now", 4));
+    input.push(json!({"type": "response.completed", "response": response("completed", &json!([]))}));
+    let action = |kind: &str| if kind == "credit_card" { Action::Block } else { Action::Mask };
+    let options =
+        Options { guard: guard(action), model: Some("house".to_owned()), ..Options::new(Api::Responses) };
+    let got = run(&options, Form::Events, &stream(&input));
+    assert_eq!(got.step, Step::Blocked);
+    assert_no_leak(&got.text, MAIL);
+    let last = find(&got, "response.incomplete")["response"].clone();
+    assert_eq!((&last["model"], &last["status"]), (&json!("house"), &json!("incomplete")));
+    assert_eq!(last["output"][0]["content"][0]["text"], "Ask [EMAIL_1].");
+}
+
 #[test]
 fn unknown_kinds_of_deltas_are_lanes() {
     let place = json!({"item_id": "x_1", "output_index": 0});
