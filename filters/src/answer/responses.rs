@@ -404,7 +404,8 @@ fn hash(text: &str, piece: &Piece) -> u64 {
     hash.finish()
 }
 
-/// Whether the deltas of this kind are pieces of JSON.
+/// Whether the deltas of this kind are pieces of JSON: `response.function_call_arguments`, and `response.mcp_call.arguments`, as
+/// some upstreams spell it. The text they become is then called `arguments`, and read as JSON too.
 fn is_arguments(kind: &str) -> bool {
-    kind.contains("_call_arguments.")
+    kind.strip_suffix(".delta").is_some_and(|kind| kind.ends_with("arguments"))
 }

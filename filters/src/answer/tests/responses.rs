@@ -317,6 +317,29 @@ fn a_block_repeats_nothing_unmasked() {
 }
 
 #[test]
+fn arguments_are_masked_alike_however_their_events_are_called() {
+    let arguments = json!({"to": MAIL, "card": 4_111_111_111_111_111_u64}).to_string();
+    let masked = r#"{"to":"email-1@masked.invalid","card":9000000000000001}"#;
+    for kind in
+        ["response.mcp_call.arguments", "response.mcp_call_arguments", "response.function_call_arguments"]
+    {
+        let place = json!({"item_id": "i", "output_index": 0});
+        let item = json!({"type": "mcp_call", "id": "i", "name": "send", "arguments": arguments, "status": "completed"});
+        let mut input =
+            vec![json!({"type": "response.created", "response": response("in_progress", &json!([]))})];
+        input.extend(deltas(kind, &place, &arguments, 3));
+        input.push(with(place, &format!("{kind}.done"), &json!({"arguments": arguments})));
+        input.push(json!({"type": "response.output_item.done", "output_index": 0, "item": item}));
+        input.push(json!({"type": "response.completed", "response": response("completed", &json!([item]))}));
+        let got = run(&masking(Api::Responses), Form::Events, &stream(&input));
+        assert_eq!((&got.step, joined(&got, kind).as_str()), (&Step::Done, masked), "{kind}");
+        assert_eq!(find(&got, &format!("{kind}.done"))["arguments"], masked);
+        assert_eq!(find(&got, "response.completed")["response"]["output"][0]["arguments"], masked);
+        assert_eq!(got.findings, 2, "{kind}");
+    }
+}
+
+#[test]
 fn unknown_kinds_of_deltas_are_lanes() {
     let place = json!({"item_id": "x_1", "output_index": 0});
     let mut input =
