@@ -28,6 +28,9 @@ pub(in crate::scan) struct Automaton {
 
 /// Compiles a pattern over ASCII; says what to change if it cannot be used.
 pub(in crate::scan) fn compile(pattern: &str, ignore_case: bool) -> Result<Automaton, String> {
+    if !pattern.is_ascii() {
+        return Err("the pattern has characters outside ASCII, which it would never match: write `terms` for such words".into());
+    }
     let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
     let hir = syntax::parse_with(pattern, &syntax).map_err(|e| format!("the pattern does not parse: {e}"))?;
     let Some(max) = hir.properties().maximum_len() else {

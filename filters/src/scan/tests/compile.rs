@@ -34,6 +34,7 @@ fn what_is_wrong_with_a_rule_is_said() {
         ("{id: a, kind: k, pattern: 'a+'}", "no longest match"),
         ("{id: a, kind: k, pattern: 'a?'}", "matches nothing"),
         ("{id: a, kind: k, pattern: '('}", "does not parse"),
+        ("{id: a, kind: k, pattern: '机密[0-9]{4}'}", "outside ASCII"),
     ] {
         let specs = Rules::parse(&format!("- {rule}")).expect(rule);
         let errors = Rules::compile(&specs).expect_err(rule);

@@ -198,6 +198,53 @@ fn an_answer_may_repeat_what_its_request_carried() {
     scanner.push("Hello Alice@corp.com, ask bob@corp.com.", &mut masker, &mut out);
     scanner.finish(&mut masker, End::Whole, &mut out);
     assert_eq!(out, "Hello Alice@corp.com, ask [EMAIL_1].");
+    // Not where the profile says no, nor in another request.
+    let strict = Profile::builtin("strict").expect("is built in");
+    for policy in [rules.policy_of(&strict, Direction::Answer), {
+        let switches = Switches { echo: true, ..Switches::default() };
+        rules.policy(Direction::Request, |_| Action::Mask, switches)
+    }] {
+        out.clear();
+        let mut scanner = Scanner::new(&rules, &Arc::new(policy));
+        scanner.push("Hello Alice@corp.com.", &mut masker, &mut out);
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert!(!out.contains("Alice"), "{out}");
+    }
+}
+
+/// After a block nothing more leaves, whatever comes, and nothing is kept of it.
+#[test]
+fn nothing_leaves_after_a_block() {
+    let (rules, policy) = engine(|_| Action::Block);
+    for size in [1, 7, 100] {
+        let mut masker = Masker::new();
+        let mut scanner = Scanner::new(&rules, &policy);
+        let mut out = String::new();
+        let mut blocked = false;
+        for piece in pieces(
+            "To alice@corp.com, and on it goes with plain words, one after the other, to the end.",
+            size,
+        ) {
+            blocked |= scanner.push(piece, &mut masker, &mut out) != Flow::Pass;
+            assert!(!blocked || scanner.held() == 0);
+        }
+        assert!(blocked);
+        assert!(scanner.finish(&mut masker, End::Whole, &mut out) != Flow::Pass, "it stays blocked");
+        assert_eq!(out, "To ", "by {size}");
+    }
+}
+
+/// A long piece is read in slices that end between characters.
+#[test]
+fn a_long_piece_is_cut_between_characters() {
+    let (rules, policy) = engine(|_| Action::Mask);
+    for lead in 0..4 {
+        let text =
+            format!("{}{} alice@corp.com {}", "x".repeat(lead), "字é🎉 ".repeat(4000), "字".repeat(9000));
+        let (out, _) = stream(&(rules.clone(), policy.clone()), std::iter::once(text.as_str()));
+        assert_eq!(out, text.replace("alice@corp.com", "[EMAIL_1]"));
+        assert_eq!(whole(&(rules.clone(), policy.clone()), &text).0, out);
+    }
 }
 
 /// A key is the request's own only if it is so to its last letter: until then it waits, whatever the cuts.
