@@ -11,6 +11,7 @@
 mod edits;
 mod locate;
 mod number;
+mod payload;
 mod text;
 mod tokens;
 mod walk;
@@ -18,6 +19,7 @@ mod walk;
 pub use edits::Edits;
 pub use locate::Locator;
 pub(crate) use number::{whole_index, whole_number};
+pub(crate) use payload::{is_base64, is_data_url};
 pub use text::{OffsetMap, decode, encode, encode_inner};
 pub use tokens::{Token, Tokens};
 pub use walk::{Fault, Invalid, Key, Str, Value, Walk};

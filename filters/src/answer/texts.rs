@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::core::{Core, Halt};
 use super::lanes::{Inside, Passed};
-use crate::json::{self, Invalid, Str, Value, Walk};
+use crate::json::{self, Invalid, Str, Value, Walk, is_base64, is_data_url};
 use crate::scan::End;
 
 /// Keys whose strings say what something is, or that no eye can read (signatures, encrypted reasoning): not scanned.
@@ -51,39 +51,13 @@ pub(super) fn is_no_text(key: &str, text: Str<'_>) -> bool {
         "data" | "result" | "b64_json" | "partial_image_b64" => raw.len() >= BASE64 && is_base64(raw),
         _ if NO_TEXT.binary_search(&key).is_ok() => true,
         _ if is_signature(key) => raw.len() >= BASE64 && is_base64(raw),
-        _ => is_image(raw),
+        _ => is_data_url(raw, "image/"),
     }
 }
 
 /// Whether what stands under this key vouches for a text: `thought_signature` of Gemini's is another.
 pub(super) fn is_signature(key: &str) -> bool {
     key.ends_with("signature") || key.ends_with("Signature")
-}
-
-/// A data URL of an image, in base64 (RFC 2397).
-fn is_image(raw: &str) -> bool {
-    const LONGEST_MEDIA_TYPE: usize = 256;
-    if !["data:image/", "data:image\\/"].iter().any(|scheme| raw.starts_with(scheme)) {
-        return false;
-    }
-    let head = &raw.as_bytes()[..raw.len().min(LONGEST_MEDIA_TYPE)];
-    let mark = b";base64,";
-    memchr::memmem::find(head, mark).is_some_and(|at| is_base64(&raw[at + mark.len()..]))
-}
-
-/// Whether a string, as it is spelled, has nothing outside the alphabets of base64. Some encoders escape every slash.
-pub(super) fn is_base64(raw: &str) -> bool {
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        let fits = match byte {
-            b'\\' => bytes.next() == Some(b'/'),
-            _ => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_'),
-        };
-        if !fits {
-            return false;
-        }
-    }
-    true
 }
 
 /// One text, by its place in what was read.

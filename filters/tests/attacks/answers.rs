@@ -197,6 +197,14 @@ fn chats() -> Vec<Attempt> {
             "Comments of an upstream are not passed on.",
         ),
         said(
+            "A key of an object that nobody knows",
+            r#"`delta` `{"attributes": {"alice…": 1}}`"#,
+            chat([(0, json!({"content": "Hi", "attributes": {EMAIL: 1}}))]),
+            EMAIL,
+            false,
+            "Unknown texts are scanned, names of fields are not, but for those of arguments and of answers in JSON.",
+        ),
+        said(
             "The model answers in base64",
             "YWxpY2U…",
             letters("YWxpY2UubGlkZGVsbEBjb3JwLXNlY3JldC5jb20="),

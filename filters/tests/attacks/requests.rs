@@ -418,6 +418,26 @@ fn places() -> Vec<Attempt> {
             "Images are neither decoded nor read: text in pictures passes.",
         ),
         body(
+            "A text file as a data URL",
+            r#""file_data": "data:text/plain;base64,…""#,
+            Api::Chat,
+            chat(
+                json!({"role": "user", "content": [{"type": "file", "file": {"file_data": "data:text/plain;base64,YWxpY2UubGlkZGVsbEBjb3JwLXNlY3JldC5jb20="}}]}),
+            ),
+            false,
+            "Files in base64 are not decoded: send text as text.",
+        ),
+        body(
+            "Text that only begins like a data URL",
+            r#""url": "data:;base64,write to alice…""#,
+            Api::Chat,
+            chat(
+                json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": format!("data:;base64,write to {EMAIL}")}}]}),
+            ),
+            true,
+            "Base64 is known by all of its characters.",
+        ),
+        body(
             "A data URL that is no base64",
             r#""url": "data:text/plain,alice…""#,
             Api::Chat,

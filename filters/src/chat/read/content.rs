@@ -5,7 +5,7 @@
 
 use super::{Fail, Reader, Seen, wrong};
 use crate::chat::call::{Form, Role};
-use crate::json::{Fault, Invalid, Str, Value};
+use crate::json::{self, Fault, Invalid, Str, Value};
 
 /// Keys of a part, block or item that mean something here, wherever it is nested.
 const PART: &[&str] = &[
@@ -178,17 +178,8 @@ fn is_document(kind: &str) -> bool {
     matches!(kind, "document" | "search_result" | "file" | "input_file")
 }
 
-/// A base64 data URL (RFC 2397), or bare base64.
+/// A base64 data URL, or bare base64. Shorter ones could be a number of sixteen digits.
 fn is_payload(text: Str<'_>) -> bool {
-    const LONGEST_MEDIA_TYPE: usize = 256;
-    let raw = text.raw().as_bytes();
-    let head = &raw[..raw.len().min(LONGEST_MEDIA_TYPE)];
-    if head.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"data:")) {
-        return memchr::memmem::find(head, b";base64,").is_some();
-    }
-    // Shorter ones could be a number of sixteen digits. A backslash: some encoders escape every slash.
-    raw.len() >= 64
-        && raw.iter().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'\\')
-        })
+    let raw = text.raw();
+    json::is_data_url(raw, "") || raw.len() >= 64 && json::is_base64(raw)
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{Choice, Chunk, Slot};
 use crate::answer::lanes::Field;
-use crate::answer::texts::{THINKING, is_base64, is_no_text, is_signature};
-use crate::json::{Invalid, Key, Str, Value, Walk};
+use crate::answer::texts::{THINKING, is_no_text, is_signature};
+use crate::json::{Invalid, Key, Str, Value, Walk, is_base64};
 
 /// Where a text stands in a delta that no surface names.
 #[derive(Debug)]
