@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -57,10 +58,17 @@ pub(crate) struct Gateway {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on, of those that no outgoing connection is given (Linux: 32768 and up): it stays free until it is used.
 pub(crate) fn free_port() -> SocketAddr {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("bound")
+    const PORTS: std::ops::Range<u32> = 20_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() * 61;
+    loop {
+        let port = PORTS.start + (first + NEXT.fetch_add(1, Relaxed)) % PORTS.len() as u32;
+        if let Ok(probe) = TcpListener::bind(("127.0.0.1", port as u16)) {
+            return probe.local_addr().expect("bound");
+        }
+    }
 }
 
 pub(crate) fn binary() -> &'static str {
