@@ -5,8 +5,8 @@
 //! for what was masked, and is valid JSON if the input was.
 //!
 //! Where the text stops being JSON it is scanned as plain text from there on, escapes still decoded: some client will read it
-//! leniently. Values are scanned one by one, each behind its key as in `"password": "…"`: what is split over two strings or two
-//! numbers is not joined.
+//! leniently. Values are scanned one by one, each behind what stands before it in the JSON, as in `{"password": "…"`: what is split
+//! over two strings or two numbers is not joined.
 
 mod escape;
 mod pending;
@@ -22,8 +22,8 @@ const MAX_DEPTH: usize = 256;
 /// Longest number that is still treated as one; held bytes are bounded by it.
 const MAX_TOKEN: usize = 512;
 
-/// Longest key that values are read behind; of a longer one the end.
-const MAX_KEY: usize = 128;
+/// Bytes of decoded JSON that a value is read behind: more than words of context reach.
+const SEEN: usize = 96;
 
 #[derive(Debug)]
 pub(super) struct Arguments {
@@ -36,10 +36,10 @@ pub(super) struct Arguments {
     /// The beginning of an escape that the last piece cut.
     cut: String,
     pending: Pending,
-    /// The last key, decoded.
-    key: String,
-    /// A value's string has begun, of which the scanner has seen nothing.
-    begins: bool,
+    /// The end of what was read, decoded.
+    seen: String,
+    /// What the value stands behind that begins now, while its scanner has seen nothing of it.
+    before: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,8 @@ impl Arguments {
             token: String::new(),
             cut: String::new(),
             pending: Pending::default(),
-            key: String::new(),
-            begins: false,
+            seen: String::new(),
+            before: None,
         }
     }
 
@@ -119,7 +119,7 @@ impl Arguments {
         self.state = State::Value;
         self.text.set_shape(Shape::JsonString);
         self.open.clear();
-        self.key.clear();
+        self.seen.clear();
         Ok(())
     }
 
@@ -130,8 +130,8 @@ impl Arguments {
         self.token.clear();
         self.cut.clear();
         self.pending = Pending::default();
-        self.key.clear();
-        self.begins = false;
+        self.seen.clear();
+        self.before = None;
         held
     }
 
@@ -166,16 +166,11 @@ impl Arguments {
         let next = match (self.state, byte) {
             (State::Value | State::FirstElement, b'{') => self.enter(Container::Object, State::FirstKey),
             (State::Value | State::FirstElement, b'[') => self.enter(Container::Array, State::FirstElement),
-            (State::Value | State::FirstElement, b'"') => {
-                self.begins = true;
-                State::Text { key: false }
-            }
-            (State::Key | State::FirstKey, b'"') => {
-                self.key.clear();
-                State::Text { key: true }
-            }
+            (State::Value | State::FirstElement, b'"') => State::Text { key: false },
+            (State::Key | State::FirstKey, b'"') => State::Text { key: true },
             (State::Value | State::FirstElement, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
                 self.state = State::Token;
+                self.begin();
                 return space;
             }
             (State::FirstElement, b']') | (State::FirstKey, b'}') => self.leave(),
@@ -191,11 +186,16 @@ impl Arguments {
         }
         self.state = next;
         out.push(char::from(byte));
+        self.see(char::from(byte).encode_utf8(&mut [0; 4]));
+        if next == (State::Text { key: false }) {
+            self.begin();
+        }
         space + 1
     }
 
     /// From the byte at `space` on the text is not JSON.
     fn give_up(&mut self, space: usize) -> usize {
+        self.begin();
         self.be_plain();
         space
     }
@@ -235,13 +235,14 @@ impl Arguments {
         let run = rest.bytes().position(|byte| stop(&byte)).unwrap_or(rest.len());
         if run > 0 {
             self.pending.add_plain(&rest[..run]);
-            self.add_to_key(&rest[..run]);
+            self.see(&rest[..run]);
             return Ok(run);
         }
         match rest.as_bytes().first() {
             Some(b'"') => {
                 self.end_text(End::Whole, masker, out)?;
                 out.push('"');
+                self.see("\"");
                 self.state = match self.state {
                     State::Text { key: true } => State::Colon,
                     _ if self.open.is_empty() => State::Over,
@@ -252,7 +253,7 @@ impl Arguments {
             Some(b'\\') => match Escape::read(rest) {
                 Escape::Char(character, len) => {
                     self.pending.add_escape(&rest[..len], character, plain);
-                    self.add_to_key(character.encode_utf8(&mut [0; 4]));
+                    self.see(character.encode_utf8(&mut [0; 4]));
                     Ok(len)
                 }
                 Escape::Cut => {
@@ -273,20 +274,21 @@ impl Arguments {
         }
     }
 
-    fn add_to_key(&mut self, text: &str) {
-        if self.state != (State::Text { key: true }) {
+    fn see(&mut self, text: &str) {
+        if self.state == State::Plain {
             return;
         }
-        self.key.push_str(text);
-        if self.key.len() > 2 * MAX_KEY {
-            self.key.drain(..self.key.len() - key_end(&self.key).len());
+        self.seen.push_str(end_of(text));
+        if self.seen.len() > 4 * SEEN {
+            self.seen.drain(..self.seen.len() - end_of(&self.seen).len());
         }
     }
 
-    /// What a value stands behind; nothing if it has no key.
-    fn before(&self, quote: &str) -> String {
-        let key = key_end(&self.key);
-        if key.is_empty() { String::new() } else { format!("\"{key}\":{quote}") }
+    /// What comes next stands behind what was seen.
+    fn begin(&mut self) {
+        let before = end_of(&self.seen);
+        // Without a word nothing is said of it.
+        self.before = before.contains(|c: char| c.is_alphanumeric()).then(|| before.to_owned());
     }
 
     /// A string turns out to be none of JSON's.
@@ -301,9 +303,9 @@ impl Arguments {
 
     fn scan_pending(&mut self, masker: &mut Masker, out: &mut String) -> Result<(), Halt> {
         let verbatim = self.state == State::Plain;
-        if self.begins && self.pending.has_next() {
-            self.begins = false;
-            let before = self.before("\"");
+        if self.pending.has_next()
+            && let Some(before) = self.before.take()
+        {
             self.text.begin_after(&before, masker);
         }
         loop {
@@ -319,7 +321,7 @@ impl Arguments {
         self.scan_pending(masker, out)?;
         let mut released = self.pending.released();
         let flow = self.text.finish(masker, end, &mut released);
-        self.begins = false;
+        self.before = None;
         self.pending.settle(released, 0, self.state == State::Plain, out);
         pass(&self.text, &flow)
     }
@@ -377,8 +379,9 @@ impl Arguments {
             // A minus would make a subtraction of it, and hide what the digits are.
             released.push_str(if value.starts_with('-') { "-" } else { "" });
             let digits = value.trim_start_matches('-');
-            let before = self.before("");
-            self.number.begin_after(&before, masker);
+            if let Some(before) = self.before.take() {
+                self.number.begin_after(&before, masker);
+            }
             let flow = self.number.push(digits, masker, &mut released);
             pass(&self.number, &flow)?;
             let flow = self.number.finish(masker, end, &mut released);
@@ -392,17 +395,19 @@ impl Arguments {
             None => out.push_str(value),
         }
         out.push_str(&token[value.len()..]);
+        self.before = None;
+        self.see(value);
         Ok(())
     }
 }
 
-/// Of a key the end, where it is long.
-fn key_end(key: &str) -> &str {
-    let mut from = key.len().saturating_sub(MAX_KEY);
-    while !key.is_char_boundary(from) {
+/// The end of what was seen.
+fn end_of(seen: &str) -> &str {
+    let mut from = seen.len().saturating_sub(SEEN);
+    while !seen.is_char_boundary(from) {
         from += 1;
     }
-    &key[from..]
+    &seen[from..]
 }
 
 /// Whether this is a JSON number, `true`, `false` or `null` (RFC 8259 sections 3 and 6).

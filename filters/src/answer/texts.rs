@@ -36,8 +36,11 @@ const NO_TEXT: [&str; 22] = [
 /// Keys that hold a filter's verdict on a text: names of categories and grades, repeated in every chunk of some providers.
 const VERDICTS: [&str; 3] = ["content_filter_result", "content_filter_results", "prompt_filter_results"];
 
-/// Shortest string that is taken for base64 by its alphabet alone: images, audio, redacted thinking.
-const BASE64: usize = 64;
+/// Shortest string that is taken for base64 by its alphabet alone: images, audio, redacted thinking. Keys of a hundred letters are of
+/// the same alphabet.
+const BASE64: usize = 512;
+/// The same of signatures, whose names say what they are.
+const SIGNATURE: usize = 64;
 
 /// Members of a chat message whose elements are pieces of thinking, of which some are signed:
 /// <https://docs.litellm.ai/docs/reasoning_content>,
@@ -50,7 +53,7 @@ pub(super) fn is_no_text(key: &str, text: Str<'_>) -> bool {
     match key {
         "data" | "result" | "b64_json" | "partial_image_b64" => raw.len() >= BASE64 && is_base64(raw),
         _ if NO_TEXT.binary_search(&key).is_ok() => true,
-        _ if is_signature(key) => raw.len() >= BASE64 && is_base64(raw),
+        _ if is_signature(key) => raw.len() >= SIGNATURE && is_base64(raw),
         _ => is_data_url(raw, "image/"),
     }
 }

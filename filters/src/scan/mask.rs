@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 pub(super) mod shape;
 
-use super::pseudonym::{Room, StandIns};
+use super::pseudonym::{Room, StandIns, visible};
 use super::units::prints_nothing;
 use super::{Action, Direction, Found, LookAlike, PseudonymKey};
 
@@ -39,6 +39,15 @@ pub struct Finding {
 
 /// Findings kept apart by place.
 const MAX_FINDINGS: usize = 256;
+/// Whether a value of an answer is one that its request carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    No,
+    /// One begins so.
+    Perhaps,
+    Yes,
+}
+
 /// Kinds whose masks are kept free, and that have values.
 const MAX_KINDS: usize = 1024;
 /// Longest key that an answer may say again: so much of it is held until its last letter is known.
@@ -170,7 +179,7 @@ impl Masker {
         self.quiet = quiet;
     }
 
-    /// Counts a finding at `location`; a value found in a request counts as carried by it. See [`Masker::carries`].
+    /// Counts a finding at `location`; a value found in a request counts as carried by it. See [`Switches::echo`](super::Switches::echo).
     pub fn note(&mut self, location: &str, found: &Found, value: &str) {
         if found.identity == 0 {
             return; // goes on behind another finding; was counted with its beginning
@@ -179,7 +188,8 @@ impl Masker {
         if found.direction == Direction::Request && self.carried.len() < self.room.values {
             self.carried.insert((found.kind.clone(), canonical(found, value)));
             if is_exact(found) && value.len() <= MAX_REPEATED {
-                self.keys.insert((found.kind.clone(), found.decoded.decode(value).into_owned()));
+                let key = visible(&found.decoded.decode(value));
+                self.keys.insert((found.kind.clone(), key.trim_end_matches('.').to_owned()));
             }
         }
         self.tally(Finding {
@@ -213,21 +223,28 @@ impl Masker {
         }
     }
 
-    /// Whether the request carried this value in clear: its answer may say it again. Not for keys, of which a stream knows no more
-    /// than how they begin.
-    pub fn carries(&self, found: &Found, value: &str) -> bool {
-        self.carried.contains(&(found.kind.clone(), canonical(found, value)))
-    }
-
-    /// Whether a key that the request carried in clear begins with `text`: what follows tells whether it is this one.
-    pub(super) fn carries_from(&self, kind: &Arc<str>, text: &str) -> bool {
-        let from = (kind.clone(), text.to_owned());
-        self.keys.range(&from..).next().is_some_and(|(of, key)| of == kind && key.starts_with(text))
-    }
-
-    /// Whether the request carried exactly this key in clear.
-    pub(super) fn carries_key(&self, kind: &Arc<str>, text: &str) -> bool {
-        self.keys.contains(&(kind.clone(), text.to_owned()))
+    /// Whether the request carried this value in clear: its answer may say it again. Of a key, every letter counts; `ended`: what
+    /// follows `value` is no part of it.
+    pub(super) fn may_repeat(&self, found: &Found, value: &str, ended: bool) -> Repeats {
+        let whole = ended || !found.open;
+        let known = if !is_exact(found) {
+            self.carried.contains(&(found.kind.clone(), canonical(found, value)))
+        } else {
+            // Of a key that is still coming in, escapes would be cut.
+            let decoded = if found.open { value.into() } else { found.decoded.decode(value) };
+            let key = visible(&decoded);
+            // The full stop of a sentence, which the run of some keys takes in.
+            let from = (found.kind.clone(), key.strip_suffix('.').unwrap_or(&key).to_owned());
+            let next = self.keys.range(&from..).next();
+            next.is_some_and(|(kind, key)| {
+                *kind == from.0 && if whole { *key == from.1 } else { key.starts_with(&from.1) }
+            })
+        };
+        match (known, whole) {
+            (false, _) => Repeats::No,
+            (true, false) => Repeats::Perhaps,
+            (true, true) => Repeats::Yes,
+        }
     }
 
     /// The tally so far.

@@ -260,7 +260,7 @@ impl StandIns {
 }
 
 /// A value letter by letter, without what prints nothing: the spelling of a key is the key.
-fn visible(value: &str) -> String {
+pub(super) fn visible(value: &str) -> String {
     value.nfkc().filter(|c| !prints_nothing(*c)).collect()
 }
 

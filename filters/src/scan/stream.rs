@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::mask::Repeats;
 use super::pseudonym::{Part, Reading, Restorer};
 use super::sweep::{MARGIN, Pass, SLACK, Sink};
 use super::units::View;
@@ -401,9 +402,7 @@ impl Output<'_> {
             *self.sent = end;
         }
     }
-}
 
-impl Output<'_> {
     /// Something stands in the place of a finding up to `end`; false if it is refused.
     fn replace(&mut self, found: Found, end: usize) -> bool {
         *self.echo = Echo::No;
@@ -426,15 +425,10 @@ impl Output<'_> {
         true
     }
 
-    /// A key up to `end`, without the full stop of a sentence, which the run of some keys takes in.
-    fn key(&self, found: &Found, end: usize) -> &str {
-        self.view.raw(found.span.start, end).trim_end_matches('.')
-    }
-
     /// The key that may be the request's ends here; false if it is another, and refused.
     fn key_ends(&mut self, end: usize) -> bool {
         let Echo::Perhaps(found) = &*self.echo else { return true };
-        if !self.masker.carries_key(&found.kind, self.key(found, end)) {
+        if self.masker.may_repeat(found, self.view.raw(found.span.start, end), true) != Repeats::Yes {
             let found = found.clone();
             return self.replace(found, end);
         }
@@ -466,14 +460,15 @@ impl Sink for Output<'_> {
         };
         let value = self.view.raw(found.span.start, found.span.end);
         self.send(found.span.start);
-        if self.may_echo && found.open && self.masker.carries_from(&found.kind, value) {
-            *self.echo = Echo::Perhaps(found);
-        } else if self.may_echo && !found.open && self.masker.carries(&found, value) {
-            *self.echo = Echo::Passes;
-        } else {
-            let end = found.span.end;
-            return self.replace(found, end);
-        }
+        let repeats = if self.may_echo { self.masker.may_repeat(&found, value, false) } else { Repeats::No };
+        *self.echo = match repeats {
+            Repeats::Yes => Echo::Passes,
+            Repeats::Perhaps => Echo::Perhaps(found),
+            Repeats::No => {
+                let end = found.span.end;
+                return self.replace(found, end);
+            }
+        };
         true
     }
 
@@ -482,13 +477,13 @@ impl Sink for Output<'_> {
             Echo::Passes => true,
             Echo::Before(_) if end <= *self.sent => true,
             Echo::Before(found) => {
-                let span = *self.sent..end;
-                let found = Found { identity: span.len(), span, ..found.clone() };
+                // Known by what committed it, before the text: of the rest there is as much as has come.
+                let found = found.clone();
                 self.replace(found, end)
             }
             Echo::Perhaps(_) if !goes_on => self.key_ends(end),
             Echo::Perhaps(found) => {
-                if self.masker.carries_from(&found.kind, self.key(found, end)) {
+                if self.masker.may_repeat(found, self.view.raw(found.span.start, end), false) != Repeats::No {
                     return true;
                 }
                 let found = found.clone();

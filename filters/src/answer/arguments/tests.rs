@@ -105,12 +105,26 @@ fn a_value_is_read_behind_its_key() {
         r#"{"db": {"pass\u0077ord" : "Zq8_kLmN4xWv" }}"#,
         r#"{"db": {"pass\u0077ord" : "masked-1-xxxxxxx" }}"#,
     );
-    check(r#"{"ssn":536228726,"n":536228726}"#, r#"{"ssn":900000001,"n":536228726}"#);
+    check(r#"{"ssn":536228726,"n":17}"#, r#"{"ssn":900000001,"n":17}"#);
     check(r#"{"ssn":["536228726",536228726]}"#, r#"{"ssn":["000000001",900000001]}"#);
     check(r#"{"phone":"0151 12345678"}"#, r#"{"phone":"0000 00000001"}"#);
     check(
         &format!(r#"{{"{}password":"Zq8_kLmN4xWv"}}"#, "a ".repeat(200)),
         &format!(r#"{{"{}password":"masked-1-xxxxxxx"}}"#, "a ".repeat(200)),
+    );
+    // Or what stands beside it, as in a list of variables.
+    check(
+        r#"{"env":[{"name":"DB_PASSWORD","value":"Sommer2024!Kx"}]}"#,
+        r#"{"env":[{"name":"DB_PASSWORD","value":"masked-1-xxxxxxx"}]}"#,
+    );
+    check(r#"{"type":"ssn","value":"536228726"}"#, r#"{"type":"ssn","value":"000000001"}"#);
+    // Not quite JSON, which some read all the same.
+    check(r#"{"password": Zq8_kLmN4xWv}"#, r#"{"password": [SECRET_1]}"#);
+    check(r#"{"ssn": 0536228726, "a": 1}"#, r#"{"ssn": 0536228726, "a": 1}"#);
+    check(r#"{password: 'Zq8_kLmN4xWv'}"#, r#"{password: '[SECRET_1]'}"#);
+    check(
+        &format!(r#"{{"note":"{}","password":"Zq8_kLmN4xWv"}}"#, "plain words ".repeat(100)),
+        &format!(r#"{{"note":"{}","password":"masked-1-xxxxxxx"}}"#, "plain words ".repeat(100)),
     );
     // A key is none of its value, nor of the next one's.
     check(

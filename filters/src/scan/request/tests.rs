@@ -149,8 +149,8 @@ fn only_the_value_changes() {
         ),
         // Ids, data URLs.
         (
-            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,alice@corp.com"}},{"type":"x","id":"alice@corp.com"}]"#,
-            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,alice@corp.com"}},{"type":"x","id":"alice@corp.com"}]"#,
+            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,aVBhbGljZUBjb3JwLmNvbQ=="}},{"type":"x","id":"alice@corp.com"}]"#,
+            r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,aVBhbGljZUBjb3JwLmNvbQ=="}},{"type":"x","id":"alice@corp.com"}]"#,
         ),
     ];
     for (before, after) in table {

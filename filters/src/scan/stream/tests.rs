@@ -77,3 +77,33 @@ fn what_stands_before_a_text_is_seen_and_does_not_leave() {
         }
     }
 }
+
+/// What stands in the place of a value that a key before the text goes on into depends on no cut.
+#[test]
+fn the_rest_of_a_key_before_a_text_is_masked_alike_by_every_cut() {
+    let policy = Arc::new(BUILTIN.policy(Direction::Answer, |_| Action::Mask, Switches::default()));
+    let before = "\"-----BEGIN PRIVATE KEY-----MIIEvQIBADANBgkqhkiG9w0B\":\"";
+    let values =
+        ["QWxsIG9mIGl0IGlzIGEgc2VjcmV0IGFuZCBzdGF5cyBvbmU", "QWxpY2UgYW5kIEJvYiBzaGFyZSBub3RoaW5nIGhlcmU"];
+    let run = |size: usize| {
+        let (mut masker, mut out) = (Masker::new(), String::new());
+        let mut scanner = Scanner::new(&BUILTIN, &policy).shaped(Shape::JsonString);
+        for value in values {
+            scanner.begin_after(before, &mut masker);
+            for piece in pieces(value, size) {
+                scanner.push(piece, &mut masker, &mut out);
+            }
+            scanner.finish(&mut masker, End::Whole, &mut out);
+            out.push('\n');
+        }
+        out
+    };
+    let whole = run(100);
+    assert!(
+        values.iter().all(|value| !whole.contains(&value[..8])) && whole.contains("masked-1-"),
+        "{whole}"
+    );
+    for size in [1, 2, 7, 20] {
+        assert_eq!(run(size), whole, "by {size}");
+    }
+}

@@ -278,6 +278,8 @@ fn an_answer_may_repeat_a_key_but_no_other_that_begins_alike() {
             masker
         };
         let kept = format!("{own} end");
+        let stops = format!("{own}{}", ".".repeat(2000));
+        let dots = !own.starts_with("-----");
         let cut = &own[..own.len() - 1];
         for (text, end, expect) in [
             (kept.as_str(), End::Whole, kept.as_str()),
@@ -285,11 +287,15 @@ fn an_answer_may_repeat_a_key_but_no_other_that_begins_alike() {
             (cut, End::CutShort, "[SECRET_1]"),
             (&format!("{other} end"), End::Whole, "[SECRET_1] end"),
             (&format!("{other} then {own}."), End::Whole, &format!("[SECRET_1] then {own}.")),
+            // A run that would never end: it is a key with dots, as far as anybody can know.
+            (&format!("{own}{}", ".".repeat(2000)), End::Whole, if dots { "[SECRET_1]" } else { &stops }),
             // Longer than is held for it.
             (&pem(&long), End::Whole, "[SECRET_1]"),
         ] {
             for size in [1, 2, 3, 7, text.len()] {
-                let mut masker = carrying(&[&own, &pem(&long)]);
+                // As a sentence ends with it.
+                let said = if dots { format!("{own}.") } else { own.clone() };
+                let mut masker = carrying(&[&said, &pem(&long)]);
                 let mut scanner = Scanner::new(&rules, &answer);
                 let mut out = String::new();
                 for piece in pieces(text, size) {
@@ -300,5 +306,35 @@ fn an_answer_may_repeat_a_key_but_no_other_that_begins_alike() {
                 assert_eq!(out, expect, "by {size}");
             }
         }
+    }
+}
+
+/// Of a key without an open end every letter counts as well.
+#[test]
+fn an_answer_may_repeat_a_password_but_none_that_is_spelled_otherwise() {
+    let rules = BUILTIN.clone();
+    let profile = Profile::builtin("chat").expect("is built in");
+    let request = rules.policy_of(&profile, Direction::Request);
+    let answer = Arc::new(rules.policy_of(&profile, Direction::Answer));
+    let own = "password: Zq8_kLmN4xWv";
+    let mut masker = Masker::new();
+    let mut found = Vec::new();
+    rules.scan(&request, own, &mut found);
+    masker.note("", &found[0], &own[found[0].span.clone()]);
+    for (text, expect) in [
+        (own, own),
+        ("password: zQ8_KlMn4XwV", "password: [SECRET_1]"),
+        ("password: Zq8-kLmN4xWv", "password: [SECRET_2]"),
+    ] {
+        let mut scanner = Scanner::new(&rules, &answer);
+        let mut out = String::new();
+        scanner.push(text, &mut masker, &mut out);
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        let masked = expect.split('[').next();
+        assert!(
+            out == expect
+                || expect != text && out.starts_with(masked.unwrap_or_default()) && out.contains("[SECRET_"),
+            "{out}"
+        );
     }
 }
