@@ -77,8 +77,8 @@ struct Sweep {
     number: Number,
     /// End of the last IPv6 candidate: what lies before it was read.
     ipv6_end: usize,
-    /// The last assigned value: names inside of it are none.
-    value: (usize, usize),
+    /// Assigned values that were read, begin and end, by their ends: names inside of them are none.
+    values: Vec<(usize, usize)>,
     /// Where keys committed: no e-mail address begins before the last of these at its `@`.
     floors: Vec<usize>,
     local: Run,
@@ -109,7 +109,7 @@ impl Sweep {
             decided: Vec::new(),
             number: Number::new(),
             ipv6_end: 0,
-            value: (0, 0),
+            values: Vec::new(),
             floors: Vec::new(),
             local: Run::default(),
             hex: Run::default(),

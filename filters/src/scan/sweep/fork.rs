@@ -87,11 +87,16 @@ impl Fork {
             let floors = sweep.floors.iter().map(|floor| floor + behind);
             floors.filter(|floor| *floor > reach).collect::<Vec<_>>()
         };
+        let values = |sweep: &Sweep, behind: usize| {
+            let values = sweep.values.iter().map(|(start, end)| ((start + behind).max(reach), end + behind));
+            let mut values: Vec<_> = values.filter(|(_, end)| *end > reach).collect();
+            values.sort_unstable();
+            values
+        };
         reach >= escape + MARGIN
             && same(raw.number.at, own.number.at)
             && same(raw.ipv6_end, own.ipv6_end)
-            && same(raw.value.1, own.value.1)
-            && (same(raw.value.0, own.value.0) || raw.value.1 <= reach)
+            && values(raw, 0) == values(own, behind)
             && floors(raw, 0) == floors(own, behind)
     }
 }

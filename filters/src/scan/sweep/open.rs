@@ -196,7 +196,8 @@ impl Sweep {
             }
             _ => false,
         });
-        reading || (self.value.0..self.value.1).contains(&at)
+        let mut read = self.values.iter().rev().take_while(|(_, end)| *end > at);
+        reading || read.any(|(start, _)| *start <= at)
     }
 }
 

@@ -103,7 +103,8 @@ impl Sweep {
             Machine::Ipv6 { .. } => self.ipv6_end = self.ipv6_end.max(candidate.at),
             Machine::Assignment(assignment) if assignment.has_value() => {
                 let end = candidate.core.unwrap_or(candidate.at);
-                self.value = (candidate.start.unwrap_or(candidate.at), end);
+                let at = self.values.partition_point(|(_, other)| *other <= end);
+                self.values.insert(at, (candidate.start.unwrap_or(candidate.at), end));
             }
             _ => {}
         }

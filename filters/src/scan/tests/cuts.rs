@@ -203,6 +203,26 @@ fn values_are_masked_at_every_cut() {
 
 /// The digits before a mark, spread over more raw bytes than are held for a mark that may come, are no part of a token: whether
 /// they were let go before the mark came must not matter.
+/// Names inside of values that are inside of values: which of them is read does not depend on what ended first.
+#[test]
+fn values_inside_of_values_are_the_same_for_every_cut() {
+    let engine = masking();
+    for text in [
+        r#"secret="aa bb password='cc dd token=example/password=Hunter2Zq9'""#,
+        r#"secret="aa bb password='cc dd token=example' password=Hunter2Zq9" token=Zq8_kLmN4xWv"#,
+        r#"password='a secret="b token='c password=Hunter2Zq9' d" e' password=Zq8_kLmN4xWv"#,
+    ] {
+        let expect = whole(&engine, text);
+        for size in [1, 2, 3, 5, 8] {
+            assert_eq!(stream(&engine, pieces(text, size)), expect, "{text} by {size}");
+        }
+        for (at, _) in text.char_indices() {
+            let (left, right) = text.split_at(at);
+            assert_eq!(stream(&engine, [left, right].into_iter()), expect, "{text} cut at {at}");
+        }
+    }
+}
+
 #[test]
 fn a_stretched_lead_is_the_same_for_every_cut() {
     let rules = engine(|_| Action::Mask);
