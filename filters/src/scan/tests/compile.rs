@@ -7,6 +7,32 @@ use crate::scan::injection::InjectionSpec;
 fn what_is_wrong_with_a_rule_is_said() {
     for (rule, says) in [
         ("{id: A b, kind: k, pattern: abc}", "`id` and `kind` are"),
+        ("{id: '', kind: k, pattern: abc}", "`id` and `kind` are"),
+        ("{id: a, kind: '', pattern: abc}", "`id` and `kind` are"),
+        ("{id: a, kind: K, pattern: abc}", "`id` and `kind` are"),
+        (
+            "{id: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, kind: k, pattern: abc}",
+            "`id` and `kind` are",
+        ),
+        ("{id: a, kind: k, starts: [abc_], body: {class: '', min: 4}}", "write ASCII"),
+        ("{id: a, kind: k, starts: [abc_], body: {class: 'a-zé', min: 4}}", "write ASCII"),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 0}, lead: {class: a-z, min: 1, max: 4}}",
+            "at least 1",
+        ),
+        ("{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 0, max: 4}}", "at least 1"),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4}, lead: {class: a-z, min: 0, max: 4}}",
+            "of a lead",
+        ),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4}, lead: {class: a-z, min: 5, max: 4}}",
+            "of a lead",
+        ),
+        (
+            "{id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4}, lead: {class: a-z, min: 1, max: 65535}}",
+            "of a lead",
+        ),
         ("{id: a, kind: k}", "give one of"),
         ("{id: a, kind: k, pattern: abc, terms: [Acme]}", "give one of"),
         ("{id: a, kind: k, starts: [abc_]}", "needs a `body`"),

@@ -530,3 +530,25 @@ fn a_masker_that_made_stand_ins_restores_and_hides_them() {
     assert_eq!(masker.hide_restored("To alice@corp.com."), format!("To {upstream}."));
     assert_eq!(Masker::new().hide_restored("To alice@corp.com."), "To alice@corp.com.");
 }
+
+/// With a digit before or behind it a look-alike is another number, whatever the cuts.
+#[test]
+fn look_alikes_inside_of_longer_numbers_stay() {
+    let (rules, policy) = engine(|_| Action::Off);
+    let (mut masker, upstream) = asked_alike(&rules, "4111 1111 1111 1111");
+    let card: String = upstream.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(card.len(), 16, "{upstream}");
+    let own = "4111 1111 1111 1111";
+    for (text, expect) in [
+        (card.clone(), own.to_owned()),
+        (format!("{card}."), format!("{own}.")),
+        (format!("x{card} y"), format!("x{own} y")),
+        (format!("{card}7"), format!("{card}7")),
+        (format!("7{card}"), format!("7{card}")),
+        (format!("7 {card}7 {card}"), format!("7 {card}7 {own}")),
+    ] {
+        for size in [1, 3, text.len()] {
+            assert_eq!(answered(&rules, &policy, &mut masker, &text, size), expect, "{text} by {size}");
+        }
+    }
+}

@@ -237,3 +237,24 @@ fn blind() -> &'static Rules {
     });
     &RULES
 }
+
+/// A rule of one's own knows what is nobody's whoever looks for it; numbers of zeros may be values of its owner's.
+#[test]
+fn a_rule_of_ones_own_knows_some_stand_ins() {
+    let mut specs = Rules::parse(
+        "- {id: extension, kind: phone, pattern: '[0-9]{3}-[0-9]{4}'}\n- {id: mailbox, kind: email, pattern: '[a-z]{5}-[0-9]@[a-z]{6}[.][a-z]{7}'}\n",
+    )
+    .expect("rules");
+    specs.retain(|spec| spec.detector.is_none());
+    let rules = Arc::new(Rules::compile(&specs).expect("they compile"));
+    let policy = Arc::new(rules.policy(Direction::Request, |_| Action::Mask, Switches::default()));
+    let engine = (rules, policy);
+    for (text, expect) in [
+        ("000-0007", "[PHONE_1]"),
+        ("555-0123", "[PHONE_1]"),
+        ("email-7@masked.invalid", "email-7@masked.invalid"),
+        ("alice-7@acorps.example", "[EMAIL_1]"),
+    ] {
+        assert_eq!(whole(&engine, text).0, expect);
+    }
+}
