@@ -245,3 +245,41 @@ fn a_stretched_lead_is_the_same_for_every_cut() {
         }
     }
 }
+
+/// With one rule alone nothing is held for the sake of another: what it holds itself must do, at every cut of its own examples, and is
+/// no more than is said of it.
+#[test]
+fn each_rule_alone_is_the_same_for_every_cut() {
+    for spec in Rules::builtin_specs() {
+        let policy = BUILTIN.policy(
+            Direction::Answer,
+            |rule| if *rule.id == *spec.id { Action::Mask } else { Action::Off },
+            Switches::default(),
+        );
+        let engine = (BUILTIN.clone(), Arc::new(policy));
+        let (_, held) = BUILTIN.max_held(&engine.1);
+        for example in spec.examples.matches.iter().filter(|example| example.len() < 300) {
+            let text = format!("say {example} then {example}");
+            let expect = whole(&engine, &text);
+            assert!(expect.0 != text, "{}: {text}", spec.id);
+            let (mut scanner, mut masker) = (Scanner::new(&engine.0, &engine.1), Masker::new());
+            let (mut out, behind) =
+                (String::new(), format!("{}{text}", "g gh s sk A AK - -- e ey x xo 1 12 ".repeat(40)));
+            for piece in pieces(&behind, 1) {
+                scanner.push(piece, &mut masker, &mut out);
+                assert!(scanner.held() <= held, "{}: {} held of {text}", spec.id, scanner.held());
+            }
+            scanner.finish(&mut masker, End::Whole, &mut out);
+            assert!(out.ends_with(&expect.0), "{}: {text} by bytes: {out}", spec.id);
+            for (at, _) in text.char_indices() {
+                let (left, right) = text.split_at(at);
+                assert_eq!(
+                    stream(&engine, [left, right].into_iter()),
+                    expect,
+                    "{}: {text} cut at {at}",
+                    spec.id
+                );
+            }
+        }
+    }
+}
