@@ -49,18 +49,31 @@ pub(super) fn ipv6(text: &[u8], exempt: &[Exemption]) -> Option<usize> {
         Some(shorter) if !shorter.ends_with(':') => shorter,
         _ => address,
     };
-    let parsed: Ipv6Addr = address.parse().ok()?;
+    // `2001:db8::1.53` is a port's.
+    let port =
+        || address.rsplit_once('.').map(|(address, _)| address).filter(|address| !address.contains('.'));
+    let (address, parsed) = match (address.parse::<Ipv6Addr>(), port()) {
+        (Ok(parsed), _) => (address, parsed),
+        (Err(_), Some(address)) => (address, address.parse().ok()?),
+        (Err(_), None) => return None,
+    };
     let digits = address.bytes().filter(u8::is_ascii_hexdigit).count();
     let groups = address.split(':').filter(|group| !group.is_empty()).count();
     let has_number = address.bytes().any(|b| b.is_ascii_digit());
     // Short forms with `::` are slices, scopes and times as often as addresses.
     let long_group = address.split(':').any(|group| group.len() >= 3);
     let digit_groups = address.split(':').all(|group| group.len() <= 1);
+    // `bed::300`, `Fe::Fe2`: of two groups the first is one that is given out.
+    let scope = groups == 2 && !address.starts_with(':') && !is_given_out(parsed.segments()[0]);
+    // EUI-64 identifiers.
+    let identifier = groups == 8 && address.split(':').all(|group| group.len() == 2);
     if digits < 4
         || !has_number
         || groups < 2 && !address.ends_with("::")
         || !long_group && groups < 5
         || digit_groups
+        || scope
+        || identifier
     {
         return None;
     }
@@ -68,6 +81,11 @@ pub(super) fn ipv6(text: &[u8], exempt: &[Exemption]) -> Option<usize> {
         return None;
     }
     Some(address.len() + suffix(&text[address.len()..]))
+}
+
+/// Whether addresses may begin with this group (IANA's registries of address space and special addresses).
+const fn is_given_out(group: u16) -> bool {
+    matches!(group, 0x2000..=0x3fff | 0x64 | 0x100 | 0x5f00 | 0xfc00..=0xfdff | 0xfe80..=0xffff)
 }
 
 /// Length of the `::1` that `text` begins with, prefix length included, by what stands before: not `a[::1]`, `s![.., ::1]`.
@@ -96,8 +114,10 @@ pub(super) fn loopback(
 fn suffix(text: &[u8]) -> usize {
     let mut len = 0;
     if text.first() == Some(&b'%') {
-        let zone = text[1..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
-        len = if zone > 0 { zone + 1 } else { 0 };
+        let zone =
+            text[1..].iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let zone = &text[1..=zone.count()];
+        len = zone.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 2);
     }
     if text.get(len) == Some(&b'/') {
         let digits = text[len + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -141,11 +161,18 @@ mod tests {
     fn short_forms_need_more_than_the_form() {
         for (text, expect) in [
             // Four digits.
-            ("2a0::", None),
-            ("2a0::1", Some(6)),
+            ("100::", None),
+            ("100::1", Some(6)),
             // One of them a decimal.
-            ("dead:beef::", None),
-            ("dead:bee1::", Some(11)),
+            ("fdad:beef::", None),
+            ("fdad:bee1::", Some(11)),
+            // The first of two given out.
+            ("dead:bee1::", None),
+            ("bed::300", None),
+            ("1024::80", None),
+            // Eight groups of two.
+            ("00:1b:44:11:3a:b7:00:01", None),
+            ("00:1b:44:11:3a:b7:0:01", Some(22)),
             // Two groups, or a prefix.
             ("::2a00", None),
             ("2a00::", Some(6)),

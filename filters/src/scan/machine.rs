@@ -14,7 +14,9 @@ mod pattern;
 
 pub(super) use assignment::{Assignment, Lead, MAX_VALUE};
 use key::PemRest;
-pub(super) use key::{Jwt, Key, MAX_JWT, MAX_LED, MAX_PEM, MAX_URL, Pem, Url, UrlPart, in_lead};
+pub(super) use key::{
+    ANY_SCHEME, Jwt, Key, MAX_JWT, MAX_LED, MAX_PEM, MAX_SCHEME, MAX_URL, Pem, Url, in_lead, in_scheme,
+};
 pub(super) use pattern::{Automaton, Pattern, compile as compile_pattern, in_context};
 
 /// What a unit did to a candidate.
@@ -171,8 +173,10 @@ impl Machine {
                     let (near, far) = (text.before, text.farther);
                     address::loopback(units, near, far, text.next, exempt)
                 })?;
+                // `2001:db8::1: no route`
+                let colon = units[len..] == *b":" && !text.next.is_some_and(is_word);
                 let after = units.get(len).copied().or(text.next);
-                let bordered = !after.is_some_and(|unit| is_word(unit) || unit == b':');
+                let bordered = colon || !after.is_some_and(|unit| is_word(unit) || unit == b':');
                 bordered.then_some((0, len))
             }
             Machine::Iban { .. } => {
@@ -222,6 +226,8 @@ fn feed_ipv6(units: &mut u8, part: &mut Ipv6Part, unit: u8) -> Step {
             Step::More
         }
         (Ipv6Part::Zone, _) if unit.is_ascii_alphanumeric() => Step::Mark,
+        // `br-lan`, `eth0.100`: only what ends in a letter or digit is a mark.
+        (Ipv6Part::Zone, b'-' | b'.' | b'_') => Step::More,
         (Ipv6Part::Groups | Ipv6Part::Zone, b'/') => {
             *part = Ipv6Part::Prefix;
             Step::More

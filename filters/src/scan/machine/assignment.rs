@@ -14,6 +14,9 @@ const MAX_OPERATOR: u8 = 10;
 /// Units between a name and the `value` of a pair.
 const MAX_PAIR: u8 = 24;
 
+/// Characters of the name of a scheme of authorization.
+const MAX_SCHEME: usize = 16;
+
 /// Names of what people make up, as far as they do not begin with `pass`.
 const PASSWORDS: [&[u8]; 9] = [
     b"pwd",
@@ -99,6 +102,8 @@ pub(in crate::scan) struct Assignment {
     capitals: bool,
     /// Its `value` was read, or is.
     paired: bool,
+    /// An `Authorization`: a scheme may stand before the value.
+    header: bool,
     /// Nothing but a space stands between name and value.
     bare: bool,
 }
@@ -122,6 +127,7 @@ impl Assignment {
             pass: false,
             capitals: true,
             paired: false,
+            header: false,
             bare: false,
         }
     }
@@ -178,6 +184,7 @@ impl Assignment {
             return Step::Ended;
         }
         self.password = name.starts_with(b"pass") || PASSWORDS.iter().any(|known| name.starts_with(known));
+        self.header = name == b"authorization";
         self.pass = name == b"pass" && self.suffix_len == 0 && self.lead != Lead::Joined;
         match unit {
             // `<password>…</password>`
@@ -288,6 +295,11 @@ impl Assignment {
     fn feed_value(&mut self, unit: u8) -> Step {
         match unit {
             b',' | b';' | b'&' | b'|' => self.delimit(Step::Pause),
+            b' ' | b'\t' if self.header && usize::from(self.value) < MAX_SCHEME => {
+                self.header = false;
+                self.value = 0;
+                self.go(Part::Operator(0))
+            }
             OTHER => self.take(Step::Mark),
             _ if is_solid(unit) => self.take(Step::Mark),
             _ => Step::Ended,
@@ -332,8 +344,13 @@ impl Assignment {
     }
 
     pub(super) fn judge(&self, text: Text<'_>) -> Option<(usize, usize)> {
-        let len = if self.quote == 0 { self.judge_solid(text) } else { self.judge_quoted(text) };
-        len.map(|len| (0, len))
+        if self.quote == 0 {
+            return self.judge_solid(text).map(|len| (0, len));
+        }
+        // `"Authorization": "Token …"`
+        let scheme = text.units.iter().position(|b| *b == b' ').filter(|at| self.header && *at < MAX_SCHEME);
+        let from = scheme.map_or(0, |at| at + 1);
+        self.judge_quoted(Text { units: &text.units[from..], ..text }).map(|len| (from, from + len))
     }
 
     fn judge_solid(&self, text: Text<'_>) -> Option<usize> {

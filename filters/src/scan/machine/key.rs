@@ -239,44 +239,64 @@ impl PemRest {
 #[derive(Debug, Clone)]
 pub(in crate::scan) struct Url {
     /// Index of the scheme in `Rules::keys`.
-    pub(in crate::scan) key: u16,
-    pub(in crate::scan) matched: u16,
-    pub(in crate::scan) part: UrlPart,
-    pub(in crate::scan) units: u8,
+    key: u16,
+    matched: u16,
+    part: UrlPart,
+    units: u8,
+    /// The password has had digits alone: it may be a port.
+    port: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::scan) enum UrlPart {
+enum UrlPart {
     User,
     Password,
     Host,
 }
 
+/// What stands for all schemes (RFC 3986 section 3.1): they begin before it.
+pub(in crate::scan) const ANY_SCHEME: &str = "://";
+pub(in crate::scan) const MAX_SCHEME: usize = 24;
 const MAX_USER: u8 = 64;
 const MAX_PASSWORD: u8 = 160;
+/// Characters of a token that stands for user and password.
+const MIN_TOKEN: usize = 20;
 /// Longest hold of a URL: scheme, user, password, and one character of the host.
-pub(in crate::scan) const MAX_URL: usize = 24 + MAX_USER as usize + 1 + MAX_PASSWORD as usize + 2;
+pub(in crate::scan) const MAX_URL: usize = MAX_SCHEME + MAX_USER as usize + 1 + MAX_PASSWORD as usize + 2;
+
+pub(in crate::scan) const fn in_scheme(unit: u8) -> bool {
+    unit.is_ascii_alphanumeric() || matches!(unit, b'+' | b'.' | b'-')
+}
 
 impl Url {
+    pub(in crate::scan) fn new(key: u16) -> Url {
+        Url { key, matched: 0, part: UrlPart::User, units: 0, port: true }
+    }
+
     pub(super) fn feed(&mut self, unit: u8, rules: &Rules) -> Step {
         let scheme = &rules.keys[usize::from(self.key)].prefix;
         if let Some(expected) = scheme.get(usize::from(self.matched)) {
             self.matched += 1;
-            return if unit == *expected { Step::More } else { Step::Ended };
+            return if unit.eq_ignore_ascii_case(expected) { Step::More } else { Step::Ended };
         }
         self.units += 1;
         match (self.part, unit) {
             (UrlPart::User, b':') => (self.part, self.units) = (UrlPart::Password, 0),
             (UrlPart::Password, b'@') if self.units > 1 => self.part = UrlPart::Host,
+            (UrlPart::User, b'@') if usize::from(self.units) > MIN_TOKEN => self.part = UrlPart::Host,
             (UrlPart::Host, _)
-                if unit.is_ascii_alphanumeric() || matches!(unit, b'[' | b'$' | b'{' | b'<') =>
+                if unit.is_ascii_alphanumeric() || matches!(unit, b'[' | b'$' | b'{' | b'<' | b'_') =>
             {
                 return Step::Committed(Rest::Solid);
             }
             (UrlPart::Host, _) | (_, b'/' | b'?' | b'@') | (UrlPart::User, b'#') => return Step::Ended,
             (part, _) => {
                 let max = if part == UrlPart::User { MAX_USER } else { MAX_PASSWORD };
-                if self.units > max || !super::assignment::is_solid(unit) {
+                let mark = part == UrlPart::Password
+                    && !self.port
+                    && matches!(unit, b';' | b'&' | b',' | b'(' | b')' | b'|');
+                self.port &= part == UrlPart::User || unit.is_ascii_digit();
+                if self.units > max || !mark && !super::assignment::is_solid(unit) {
                     return Step::Ended;
                 }
             }
@@ -293,7 +313,12 @@ impl Url {
 pub(super) fn has_password(url: &[u8]) -> bool {
     let Some(from) = memchr::memmem::find(url, b"://") else { return false };
     let Some(to) = memchr::memrchr(b'@', url) else { return false };
-    let Some(colon) = memchr::memchr(b':', &url[from + 3..to]) else { return false };
+    let Some(colon) = memchr::memchr(b':', &url[from + 3..to]) else {
+        // A token in the place of the user.
+        let token = &url[from + 3..to];
+        return token.len() >= MIN_TOKEN && random::key(token);
+    };
+    let user = &url[from + 3..from + 3 + colon];
     let password = &url[from + 3 + colon + 1..to];
     let lower = password.to_ascii_lowercase();
     const STOPS: [&[u8]; 14] = [
@@ -320,7 +345,9 @@ pub(super) fn has_password(url: &[u8]) -> bool {
         || lower.ends_with(b"}")
         || lower.ends_with(b">");
     let stars = password.iter().all(|b| *b == password[0]);
+    // `guest:guest`
     !template
+        && !user.eq_ignore_ascii_case(password)
         && !stars
         && !STOPS.contains(&lower.as_slice())
         && memchr::memmem::find(&lower, b"your").is_none()

@@ -130,7 +130,15 @@ fn add_detector(
         return Err("this detector needs `starts`: the prefixes or names that it looks for".into());
     }
     for start in &spec.starts {
-        add_start(rules, rule, KeyForm::literal(start), opens)?;
+        let mut form = KeyForm::literal(start);
+        if opens == Opens::Url && start == machine::ANY_SCHEME {
+            form.lead = Some(LeadForm {
+                class: Box::new(trigger::set(machine::in_scheme)),
+                min: 2,
+                max: machine::MAX_SCHEME,
+            });
+        }
+        add_start(rules, rule, form, opens)?;
     }
     Ok(match opens {
         Opens::Jwt => machine::MAX_JWT,

@@ -4,7 +4,7 @@ use super::run::back;
 use super::{Candidate, MAX_RAW_PER_UNIT, Sweep, UNITS_OF_A_NUMBER};
 use crate::scan::check::iban;
 use crate::scan::machine::{
-    Assignment, Ipv6Part, Jwt, Key, Lead, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, UrlPart, in_ipv6,
+    Assignment, Ipv6Part, Jwt, Key, Lead, MAX_IPV6, MAX_LED, Machine, Pattern, Pem, Url, in_ipv6,
 };
 use crate::scan::number::Judge;
 use crate::scan::rules::{Detector, LeadForm, Opens, RuleId, Rules, Start};
@@ -68,9 +68,21 @@ impl Sweep {
             return;
         }
         let Some(after) = view.next(at).map(|unit| unit.end) else { return };
-        let start = back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6);
-        if view.border_unit(start).is_some_and(|unit| is_word(unit) || matches!(unit, b'.' | b':' | b'-')) {
-            return;
+        let mut start = back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6);
+        match view.border_unit(start) {
+            // `IPv6:2001:db8::1`: a word ends in what may stand in an address.
+            Some(unit) if is_word(unit) => match colon(view, start, at) {
+                Some(colon) => start = colon,
+                None => return,
+            },
+            Some(b'.' | b':' | b'-') => return,
+            _ => {}
+        }
+        // `地址：2001:db8::1`
+        if let Some(first) = view.next(start).filter(|unit| unit.byte == b':')
+            && view.next(first.end).is_some_and(|unit| unit.byte != b':')
+        {
+            start = first.end;
         }
         let machine = Machine::Ipv6 { units: 0, part: Ipv6Part::Groups };
         self.start(candidate(rule, machine, start, start), rules, policy, view);
@@ -132,14 +144,14 @@ impl Sweep {
         (start, read): (usize, usize),
     ) {
         let key = opens.key;
+        if let Some(lead) = &rules.keys[usize::from(key)].lead {
+            return self.open_led(lead, opens, rules, policy, view, (start, read));
+        }
         let machine = match opens.opens {
-            Opens::Key => match &rules.keys[usize::from(key)].lead {
-                Some(lead) => return self.open_led(lead, opens, rules, policy, view, (start, read)),
-                None => Machine::Key(Key { key, matched: 0, body: 0, led: 0 }),
-            },
+            Opens::Key => Machine::Key(Key { key, matched: 0, body: 0, led: 0 }),
             Opens::Jwt => Machine::Jwt(Jwt::default()),
             Opens::Pem => Machine::Pem(Pem::default()),
-            Opens::Url => Machine::Url(Url { key, matched: 0, part: UrlPart::User, units: 0 }),
+            Opens::Url => Machine::Url(Url::new(key)),
             Opens::Assignment => {
                 let far = view.prev(start).and_then(|near| view.prev(near.start));
                 let lead = Lead::of(view.border_unit(start), far.map(|unit| unit.byte));
@@ -181,7 +193,10 @@ impl Sweep {
             (start, led) = (unit.start, led + 1);
         }
         if usize::from(led) >= lead.min {
-            let machine = Machine::Key(Key { key: opens.key, matched: 0, body: 0, led });
+            let machine = match opens.opens {
+                Opens::Url => Machine::Url(Url::new(opens.key)),
+                _ => Machine::Key(Key { key: opens.key, matched: 0, body: 0, led }),
+            };
             self.start(candidate(opens.rule, machine, start, mark), rules, policy, view);
         }
     }
@@ -199,6 +214,18 @@ impl Sweep {
         let mut read = self.values.iter().rev().take_while(|(_, end)| *end > at);
         reading || read.any(|(start, _)| *start <= at)
     }
+}
+
+/// Where what stands behind the first colon from `start` on begins, if that lies before the unit at `at`.
+fn colon(view: &View<'_>, start: usize, at: usize) -> Option<usize> {
+    let mut reading = start;
+    while let Some(unit) = view.next(reading).filter(|unit| unit.start < at) {
+        if unit.byte == b':' {
+            return Some(unit.end);
+        }
+        reading = unit.end;
+    }
+    None
 }
 
 /// The first raw offset at which a key may begin whose mark stands at `mark`, and of which was read up to `read`: as many bytes

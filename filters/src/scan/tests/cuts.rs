@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Values, almost-values, and what stands between them.
-const PARTS: [&str; 88] = [
+const PARTS: [&str; 93] = [
     "alice@corp.com",
     "a\u{200b}lice@corp.com",
     "bob.smith+x@mail.corp.co.uk",
@@ -67,6 +67,11 @@ const PARTS: [&str; 88] = [
     "-----",
     "postgres://app:s3cr3tPw9@db.internal:5432/app",
     "https://a.example/b",
+    "NATS+tls://app:Xk9;mQ7z@h",
+    "://",
+    "IPv6:2a02:8071:b81::12ab",
+    "fe80::1ff:fe23:4567:890a%br-lan.",
+    "authorization: token ",
     "http://",
     "password = \"hunter2!\"",
     "token: q8Zr2LmX0vT5bNc7KpWd",

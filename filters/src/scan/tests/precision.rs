@@ -585,6 +585,75 @@ fn wrapped_private_keys() {
     );
 }
 
+/// A word and a colon before an IPv6 address are no part of it; what only looks like two groups of one is none.
+#[test]
+fn ipv6_behind_words() {
+    check(
+        "ip_address",
+        &[
+            "IPv6:⟨2a02:8071:b81::12ab⟩",
+            "addr:⟨2a02:8071:b81::12ab⟩",
+            "Received: from x ([IPv6:⟨2607:f8b0:4864:20::632⟩])",
+            "X-Real-IP:⟨2a02:8071:b81::12ab⟩",
+            "地址：⟨2a02:8071:b81::12ab⟩",
+            "from ⟨2A02:8071:B81::1⟩: no route",
+            "IP6 ⟨2001:4860:4860::8844⟩.53 > x",
+            "⟨fe80::1ff:fe23:4567:890a%br-lan⟩, and",
+            "⟨fe80::1ff:fe23:4567:890a%eth0.100⟩.",
+            "c::B50, add::add2, dec::f64, bed::300, Fe::Fe2, 1024::8",
+            "EUI-64 00:1B:44:11:3A:B7:00:01",
+            "std::abc::def1::x",
+            "x:1:2",
+        ],
+    );
+}
+
+/// Any scheme, in any case; a token in the place of user and password.
+#[test]
+fn urls_with_credentials() {
+    check(
+        "secret",
+        &[
+            "⟨mysql2://app:Xk9mmQ7z@h/db⟩",
+            "(⟨postgresql+psycopg://app:Xk9mmQ7z@h/db⟩)",
+            "url=⟨nats://joe:Xk9mmQ7z@h:4222⟩ x",
+            "⟨rtsp://admin:Xk9mmQ7z@10.0.0.9/s⟩",
+            "⟨HTTPS://app:Xk9mmQ7z@h/db⟩",
+            "jdbc:⟨oracle://app:Xk9mmQ7z@h/db⟩",
+            "⟨amqps://u:Xk9mmQ7z@_srv.h/x⟩",
+            "⟨postgres://app:Pa55;x(y)@h/db⟩",
+            "git clone ⟨https://9f86d081884c7d659a2feaa0c55ad0159f86d081@git.corp.io/x⟩",
+            "http://h:80;me@corp.com",
+            "amqp://guest:guest@localhost:5672",
+            "https://alice.liddell@corp.com/x",
+            "https://my-long-service-account-name@corp.com/x",
+            "://app:Xk9mmQ7z@h",
+        ],
+    );
+}
+
+/// The name of the header and its schemes in any case, however many spaces stand between.
+#[test]
+fn authorization_headers() {
+    check(
+        "secret",
+        &[
+            "authorization: bearer ⟨q8Zr2LmX0vT5bNc7KpWd3HsY⟩",
+            "AUTHORIZATION: BEARER  ⟨q8Zr2LmX0vT5bNc7KpWd3HsY⟩",
+            "Authorization:\tBearer\t⟨q8Zr2LmX0vT5bNc7KpWd3HsY⟩",
+            "Authorization: Token ⟨9f86d081884c7d659a2feaa0c55ad0159f86d081⟩",
+            "Authorization: ApiKey ⟨q8Zr2LmX0vT5bNc7KpWd3HsY⟩",
+            "Authorization: GenieKey ⟨9f86d081-884c-4d65-9a2f-eaa0c55ad015⟩",
+            "Authorization: ⟨q8Zr2LmX0vT5bNc7KpWd3HsYq8Zr2LmX⟩",
+            "\"Authorization\": \"Token ⟨9f86d081884c7d659a2feaa0c55ad0159f86d081⟩\"",
+            "curl -H 'Authorization: token ⟨9f86d081884c7d659a2feaa0c55ad0159f86d081⟩' x",
+            "Authorization: Bearer $TOKEN",
+            "authorization: required for all of the v2 endpoints",
+            "Authorization: Token authentication-is-described-below",
+        ],
+    );
+}
+
 /// National numbers need a word for them nearby; dates, clocks, amounts and dumps near such words are none.
 #[test]
 fn national_phones() {
