@@ -7,6 +7,7 @@ mod arguments;
 mod chat;
 mod core;
 mod fault;
+mod kept;
 mod lanes;
 mod messages;
 mod plain;
@@ -16,6 +17,8 @@ mod texts;
 mod usage;
 
 use std::sync::Arc;
+
+pub use self::kept::{KeptText, Spelling};
 
 use self::chat::Chat;
 use self::core::{Core, Halt, Seen};
@@ -277,7 +280,7 @@ impl Pipeline {
 
     /// The masked texts of the first choice so far, up to [`Options::keep_text`] bytes together. Each may end anywhere: at the
     /// bound, where the answer broke off, or where it was cut short.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
+    pub fn texts(&self) -> impl Iterator<Item = KeptText<'_>> {
         self.core.kept.texts()
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tollgate_filters::answer::KeptText;
 use tollgate_filters::identity::Caller;
 use tollgate_filters::scan::injection;
 use tollgate_filters::scan::request::{self, Identifiers};
@@ -190,23 +191,8 @@ impl Guard {
 
     /// An answer's text as the audit trail may hold it: what was masked is masked already; what the client got to see is taken out,
     /// and so is what of a value stands at a cut.
-    pub(crate) fn redact(&self, policies: &Policies, text: &str) -> String {
-        let mut found = Vec::new();
-        if let Some(policy) = &policies.shown {
-            self.rules.scan_cut(policy, text, &mut found);
-        }
-        let mut out = String::with_capacity(text.len());
-        let mut done = 0;
-        for finding in found.iter().filter(|finding| !finding.span.is_empty()) {
-            if finding.span.start < done {
-                continue; // findings do not overlap; a panic here would cost more than this line
-            }
-            out.push_str(&text[done..finding.span.start]);
-            out.push_str(&format!("[{}]", finding.kind.to_uppercase()));
-            done = finding.span.end;
-        }
-        out.push_str(&text[done..]);
-        out
+    pub(crate) fn redact(&self, policies: &Policies, masker: &Masker, kept: KeptText<'_>) -> String {
+        kept.redacted(masker, &self.rules, policies.shown.as_deref())
     }
 
     /// Changes whenever a rule, the profile or an override does: what audit events name.
@@ -287,6 +273,8 @@ fn resolve(rules: &Rules, config: &Guardrails, matching: &[u16]) -> Policies {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_filters::answer::Spelling;
+
     use super::*;
     use crate::config::GuardFailed;
 
@@ -306,11 +294,19 @@ mod tests {
         Guard::build(&config).expect("compiles")
     }
 
+    fn redact(guard: &Guard, spelling: Spelling, text: &str) -> String {
+        guard.redact(&guard.everyone, &Masker::new(), KeptText { text, spelling })
+    }
+
     #[test]
     fn what_is_only_recorded_is_kept_out_of_the_audit_trail() {
-        let text = "Ask alice@corp.com or bob@corp.com.";
         let coding = guard("coding"); // logs e-mail addresses
-        assert_eq!(coding.redact(&coding.everyone, text), "Ask [EMAIL] or [EMAIL].");
+        for (spelling, text, want) in [
+            (Spelling::Plain, "Ask alice@corp.com or bob@corp.com.", "Ask [EMAIL] or [EMAIL]."),
+            (Spelling::Json, r#"{"to":"alice\u0040corp.com\n"}"#, r#"{"to":"[EMAIL]\n"}"#),
+        ] {
+            assert_eq!(redact(&coding, spelling, text), want);
+        }
         for cut in [
             "Ask alice@corp-sec",
             "Ask alice@corp.com or bob@co",
@@ -318,11 +314,19 @@ mod tests {
             "4111 1111 1111",
             "ghp_0123456789abc",
         ] {
-            let redacted = coding.redact(&coding.everyone, cut);
-            assert!(redacted.ends_with(']') && !redacted.contains("@co"), "{cut} -> {redacted}");
+            let escaped: String = cut.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+            // The last one ends in a half of an escape.
+            for (spelling, text) in [
+                (Spelling::Plain, cut),
+                (Spelling::Json, cut),
+                (Spelling::Json, &escaped[..escaped.len() - 3]),
+            ] {
+                let redacted = redact(&coding, spelling, text);
+                assert!(redacted.ends_with(']') && !redacted.contains("@co"), "{text} -> {redacted}");
+            }
         }
         let strict = guard("strict"); // has masked them before
-        assert_eq!(strict.redact(&strict.everyone, "Ask [EMAIL_1]."), "Ask [EMAIL_1].");
+        assert_eq!(redact(&strict, Spelling::Plain, "Ask [EMAIL_1]."), "Ask [EMAIL_1].");
     }
 
     #[test]

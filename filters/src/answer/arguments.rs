@@ -13,7 +13,7 @@ mod pending;
 
 use super::core::{Halt, pass};
 use crate::scan::{End, Masker, Scanner, Shape, number_stand_in};
-use escape::Escape;
+pub(super) use escape::Escape;
 use pending::Pending;
 
 /// Deepest nesting that is still treated as JSON.

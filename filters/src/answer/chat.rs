@@ -292,7 +292,7 @@ impl Chat {
             _ => core.lanes.push(key, inside, &decoded)?,
         };
         if index == 0 && field != Field::Name {
-            core.kept.add(Some(key), if passed == Passed::Same { &decoded } else { &core.lanes.out });
+            core.keep(Some(key), (passed == Passed::Same).then_some(&*decoded));
         }
         Ok((passed, decoded.is_empty()))
     }
@@ -375,7 +375,7 @@ impl Chat {
         let mut literal = Vec::with_capacity(core.lanes.out.len() + 2);
         json::encode(&core.lanes.out, &mut literal);
         if key.index == 0 {
-            core.kept.add(Some(key), &core.lanes.out);
+            core.keep(Some(key), None);
         }
         core.outlet.commit();
         self.write_delta(core, key, &literal);

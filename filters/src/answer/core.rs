@@ -1,5 +1,6 @@
-//! What every surface works on: lanes, what is ready to leave, the meter, and the text kept for the audit trail.
+//! What every surface works on: lanes, what is ready to leave, the meter, and what is kept for the audit trail.
 
+use super::kept::Kept;
 use super::lanes::{Key, Lanes};
 use super::splice::Splice;
 use super::usage::Meter;
@@ -91,6 +92,11 @@ impl Core {
         frames::end_event(start, ready);
     }
 
+    /// Keeps a text that the lanes were given last: as it came, or without that, what of it left.
+    pub(super) fn keep(&mut self, key: Option<Key>, as_it_came: Option<&str>) {
+        self.kept.add(key, self.lanes.spelling, as_it_came.unwrap_or(&self.lanes.out));
+    }
+
     /// Remembers why the answer ended: the first choice to end says it.
     pub(super) fn ended_with(&mut self, reason: &str) {
         if self.finish_reason.is_none() {
@@ -132,39 +138,5 @@ impl Outlet {
         if self.committed {
             out.append(&mut self.ready);
         }
-    }
-}
-
-/// The masked texts of the first choice, as far as the audit trail wants them: each lane's apart, since lanes come by turns and a
-/// value in one of them must still be seen as one.
-pub(super) struct Kept {
-    texts: Vec<(Option<Key>, String)>,
-    room: usize,
-}
-
-impl Kept {
-    fn new(room: usize) -> Kept {
-        Kept { texts: Vec::new(), room }
-    }
-
-    /// Adds to the text of a lane; without one, a text of its own.
-    pub(super) fn add(&mut self, key: Option<Key>, text: &str) {
-        let mut end = self.room.min(text.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        if end == 0 {
-            return;
-        }
-        // What follows a cut would read as if it belonged there.
-        self.room = if end < text.len() { 0 } else { self.room - end };
-        match self.texts.iter_mut().rev().find(|(known, _)| known.is_some() && *known == key) {
-            Some((_, kept)) => kept.push_str(&text[..end]),
-            None => self.texts.push((key, text[..end].to_owned())),
-        }
-    }
-
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.texts.iter().map(|(_, text)| &**text)
     }
 }

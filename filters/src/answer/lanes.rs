@@ -2,6 +2,7 @@
 
 use super::arguments::Arguments;
 use super::core::{Halt, pass};
+use super::kept::Spelling;
 use super::{Guard, Options};
 use crate::chat::Api;
 use crate::scan::{End, Masker, Scanner};
@@ -44,6 +45,15 @@ pub(super) enum Inside {
     Signed,
 }
 
+impl Inside {
+    fn spelling(self) -> Spelling {
+        match self {
+            Inside::Text | Inside::Signed => Spelling::Plain,
+            Inside::Json => Spelling::Json,
+        }
+    }
+}
+
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
@@ -65,6 +75,8 @@ pub(super) struct Lanes {
     last: usize,
     /// What may leave of the text given last. Valid until the next one.
     pub(super) out: String,
+    /// How that text is spelled, `out` as well.
+    pub(super) spelling: Spelling,
     /// Bytes of held text thrown away.
     pub(super) discarded: usize,
     /// Bytes of text that were read.
@@ -97,6 +109,7 @@ impl Lanes {
             max: options.max_lanes,
             last: 0,
             out: String::new(),
+            spelling: Spelling::Plain,
             discarded: 0,
             scanned: 0,
         }
@@ -129,6 +142,7 @@ impl Lanes {
     pub(super) fn push(&mut self, key: Key, inside: Inside, text: &str) -> Result<Passed, Halt> {
         self.out.clear();
         let inside = self.read_as(inside);
+        self.spelling = inside.spelling();
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
         self.scanned += text.len() as u64;
         let lane = match Self::find(&self.open, &mut self.last, key) {
@@ -140,6 +154,7 @@ impl Lanes {
                 &mut self.open[self.last]
             }
         };
+        self.spelling = lane.reader.spelling();
         lane.reader.push(text, &mut self.masker, &mut self.out)?;
         if self.out == text {
             return Ok(Passed::Same);
@@ -167,6 +182,7 @@ impl Lanes {
     pub(super) fn close(&mut self, key: Key, end: End) -> Result<(), Halt> {
         let Some(at) = Self::find(&self.open, &mut self.last, key) else { return Ok(()) };
         let mut lane = self.open.swap_remove(at);
+        self.spelling = lane.reader.spelling();
         lane.reader.finish(end, &mut self.masker, &mut self.out)
     }
 
@@ -199,6 +215,7 @@ impl Lanes {
     ) -> Result<Passed, Halt> {
         self.out.clear();
         let inside = self.read_as(inside);
+        self.spelling = inside.spelling();
         let Some(guard) = &self.guard else { return Ok(Passed::Same) };
         self.scanned += text.len() as u64;
         if end == End::Whole && inside == Inside::Text && !self.masker.restores() {
@@ -290,6 +307,13 @@ impl Reader {
                 unaltered(owed, start, out)?;
                 pass(scanner, &flow)
             }
+        }
+    }
+
+    fn spelling(&self) -> Spelling {
+        match self {
+            Reader::Text(_) | Reader::Signed { .. } => Spelling::Plain,
+            Reader::Json(_) => Spelling::Json,
         }
     }
 

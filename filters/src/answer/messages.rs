@@ -210,12 +210,12 @@ impl Messages {
             match passed {
                 Passed::Same => {
                     leaves |= !decoded.is_empty();
-                    core.kept.add(Some(key), &decoded);
+                    core.keep(Some(key), Some(&decoded));
                 }
                 Passed::Changed => {
                     leaves |= !core.lanes.out.is_empty();
                     held |= core.lanes.out.is_empty();
-                    core.kept.add(Some(key), &core.lanes.out);
+                    core.keep(Some(key), None);
                     core.splice.replace_text(span, &core.lanes.out);
                 }
             }
@@ -311,7 +311,7 @@ impl Messages {
             },
             _ => TEXT,
         };
-        core.kept.add(Some(key), &core.lanes.out);
+        core.keep(Some(key), None);
         core.outlet.commit();
         let (text, index) = (&core.lanes.out, key.index);
         core.outlet.write(Some("content_block_delta"), |out| {

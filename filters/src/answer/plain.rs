@@ -291,12 +291,11 @@ fn take_out(core: &mut Core, value: &Range<usize>) {
 }
 
 fn keep(core: &mut Core, text: &str, piece: &Piece, changed: bool) {
-    if changed {
-        core.kept.add(None, &core.lanes.out);
-    } else if piece.kind == Kind::Raw {
-        core.kept.add(None, &text[piece.span.clone()]);
-    } else {
-        core.kept.add(None, &inner(&text[piece.span.clone()]));
+    let literal = &text[piece.span.clone()];
+    match piece.kind {
+        _ if changed => core.keep(None, None),
+        Kind::Raw => core.keep(None, Some(literal)),
+        _ => core.keep(None, Some(&inner(literal))),
     }
 }
 

@@ -260,14 +260,14 @@ impl Responses {
         let mut whole = false;
         match core.lanes.push(key, inside, &decoded)? {
             Passed::Same => {
-                core.kept.add(Some(key), &decoded);
+                core.keep(Some(key), Some(&decoded));
                 if !decoded.is_empty() {
                     core.outlet.commit();
                     whole = !core.lanes.holds(|open| open == key);
                 }
             }
             Passed::Changed => {
-                core.kept.add(Some(key), &core.lanes.out);
+                core.keep(Some(key), None);
                 if core.lanes.out.is_empty() {
                     return Ok(());
                 }

@@ -2,6 +2,7 @@
 
 mod chat;
 mod ends;
+mod kept;
 mod messages;
 mod plain;
 mod random;
@@ -87,7 +88,7 @@ fn push_all<'a>(options: &Options, form: Form, chunks: impl IntoIterator<Item = 
         step,
         content: pipeline.has_content(),
         findings: pipeline.masker().findings().iter().map(|finding| finding.count).sum(),
-        kept: pipeline.texts().collect::<Vec<_>>().join("\n"),
+        kept: pipeline.texts().map(|kept| kept.text).collect::<Vec<_>>().join("\n"),
         reason: pipeline.finish_reason().map(str::to_owned),
         usage: pipeline.usage(),
     }

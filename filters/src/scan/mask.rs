@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
@@ -105,9 +106,10 @@ impl Masker {
         !self.stand_ins.is_empty()
     }
 
-    /// A text of the answer with stand-ins in the place of what was put back: what the client read, the audit trail may not.
-    pub fn hide_restored(&self, text: &str) -> String {
-        if self.restores() { self.stand_ins.hide(text) } else { text.to_owned() }
+    /// What was put back in a text of the answer, and its stand-ins: what the client read, the audit trail may not. Of a text
+    /// that was cut in a value, its beginning too.
+    pub fn restored_in(&self, text: &str) -> Vec<(Range<usize>, String)> {
+        if self.restores() { self.stand_ins.restored_in(text) } else { Vec::new() }
     }
 
     /// The pseudonyms made so far, to be swapped back.

@@ -9,6 +9,7 @@ mod restore;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -216,11 +217,11 @@ impl StandIns {
         None // tags of fifty bits do not collide 65,527 times
     }
 
-    /// A text into which originals were put back, with their stand-ins again; of one that was cut in an original, without its
-    /// beginning.
-    pub(super) fn hide(&self, text: &str) -> String {
+    /// Where originals were put back in a text, each with its stand-in; of one that was cut in an original, its beginning too.
+    pub(super) fn restored_in(&self, text: &str) -> Vec<(Range<usize>, String)> {
         // Shorter ends are nobody's, and every text has some.
         const SHORTEST_END: usize = 4;
+        const CUT: &str = "…";
         // As they are put back.
         let mut originals: BTreeMap<Cow<'_, str>, &String> =
             self.shown.iter().map(|(original, shown)| (Cow::Borrowed(&**original), shown)).collect();
@@ -234,13 +235,17 @@ impl StandIns {
         let finder = aho_corasick::AhoCorasick::builder()
             .match_kind(aho_corasick::MatchKind::LeftmostLongest)
             .build(originals.keys().map(|original| original.as_bytes()));
-        let Ok(finder) = finder else { return String::new() };
+        let Ok(finder) = finder else { return vec![(0..text.len(), CUT.to_owned())] };
         let stand_ins: Vec<&String> = originals.values().copied().collect();
-        let mut hidden = finder.replace_all(text, &stand_ins);
+        let mut restored: Vec<(Range<usize>, String)> = finder
+            .find_iter(text)
+            .map(|found| (found.range(), stand_ins[found.pattern().as_usize()].clone()))
+            .collect();
+        let rest = restored.last().map_or(0, |(last, _)| last.end);
         let longest = originals.keys().map(|original| original.len()).max().unwrap_or_default();
-        let ends = (SHORTEST_END..longest.min(hidden.len() + 1)).rev().filter_map(|len| {
-            let at = hidden.len() - len;
-            Some((at, hidden.get(at..)?))
+        let ends = (SHORTEST_END..longest.min(text.len() - rest + 1)).rev().filter_map(|len| {
+            let at = text.len() - len;
+            Some((at, text.get(at..)?))
         });
         let cut = ends.into_iter().find(|(_, end)| {
             use std::ops::Bound::{Included, Unbounded};
@@ -248,10 +253,9 @@ impl StandIns {
             next.is_some_and(|(original, _)| original.starts_with(end))
         });
         if let Some((at, _)) = cut {
-            hidden.truncate(at);
-            hidden.push('…');
+            restored.push((at..text.len(), CUT.to_owned()));
         }
-        hidden
+        restored
     }
 
     fn known(&self, form: &str) -> Option<&str> {
@@ -466,7 +470,11 @@ mod tests {
             ("&lt;o&#39;al@corp.com", format!("&lt;{quoted}")),
         ];
         for (text, want) in table {
-            assert_eq!(stand_ins.hide(text), want);
+            let mut edits = crate::json::Edits::new();
+            for (span, with) in stand_ins.restored_in(text) {
+                edits.replace(span, with.into_bytes());
+            }
+            assert_eq!(edits.apply_to(text.as_bytes()), want.as_bytes(), "{text}");
         }
     }
 

@@ -146,7 +146,7 @@ fn complete(exchange: &mut Exchange, usage: Option<&Usage>) {
         event.findings = findings(proxied.pipeline.masker());
         decide(event, proxied.pipeline.masker());
         let masker = proxied.pipeline.masker();
-        let redacted = |text| exchange.runtime.guard.redact(&proxied.policies, &masker.hide_restored(text));
+        let redacted = |text| exchange.runtime.guard.redact(&proxied.policies, masker, text);
         let texts: Vec<String> = match audit.content {
             Content::Off => Vec::new(),
             Content::Redacted | Content::Hashed => proxied.pipeline.texts().map(redacted).collect(),

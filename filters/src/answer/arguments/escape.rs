@@ -2,7 +2,7 @@
 
 /// What stands at a backslash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Escape {
+pub(in crate::answer) enum Escape {
     /// A character, and how many bytes it is written in.
     Char(char, usize),
     /// More bytes are needed to tell.
@@ -15,7 +15,7 @@ impl Escape {
     /// Reads the escape that `text` begins with.
     ///
     /// Half of a surrogate pair alone is a character that cannot be (U+FFFD), not an error: most parsers take it.
-    pub(super) fn read(text: &str) -> Escape {
+    pub(in crate::answer) fn read(text: &str) -> Escape {
         let bytes = text.as_bytes();
         let simple = match bytes.get(1) {
             None => return Escape::Cut,

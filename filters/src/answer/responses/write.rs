@@ -28,7 +28,7 @@ impl Responses {
         if core.lanes.out.is_empty() {
             return;
         }
-        core.kept.add(Some(key), &core.lanes.out);
+        core.keep(Some(key), None);
         core.outlet.commit();
         let kind = format!("{kind}.delta");
         let mut data = b"{\"type\":".to_vec();
