@@ -9,6 +9,7 @@ mod compile;
 mod cuts;
 mod ends;
 mod escapes;
+mod few;
 mod holds;
 mod numbers;
 mod precision;

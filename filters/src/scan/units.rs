@@ -418,9 +418,13 @@ mod tests {
             ("𝟏𝟐①", "121"),
             ("+1\u{a0}212\u{2011}555", "+1 212-555"),
             ("e\u{301}", "e"),
+            ("٤١١١۴۵६७", "41114567"),
+            ("٠٩۰۹०९", "090909"),
+            ("𝛂lice", "alice"),
         ] {
             assert_eq!(units(text), expect.as_bytes(), "{text:?}");
         }
+        assert_eq!(units("٪"), [OTHER], "behind the nine of Arabic");
         assert_eq!(units("é漢。🎉"), [LETTER, IDEOGRAPH, OTHER, OTHER]);
     }
 }

@@ -24,6 +24,8 @@ fn the_longest_suffix_that_can_still_match_is_held() {
         ("email", "write to alice", "alice"),
         ("email", "write to alice ", ""),
         ("email", "write to alice@corp.com", "alice@corp.com"),
+        ("email", "an andré", "andré"),
+        ("ip_address", "from ｆｅ８０", "ｆｅ８０"),
         ("secret", "the key gh", "gh"),
         ("secret", "the key (", ""),
         // A key that has its mark in the middle may begin like any word.

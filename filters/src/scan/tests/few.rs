@@ -1,0 +1,100 @@
+//! Few rules at a time: what others would cover for must be right by itself.
+
+use super::*;
+
+/// The rules of one kind mask, all others are off.
+fn only(kind: &'static str) -> (Arc<Rules>, Arc<Policy>) {
+    engine(move |rule| if &*rule.kind == kind { Action::Mask } else { Action::Off })
+}
+
+/// These rules of one's own alone, all of which do this.
+fn own(rules: &str, action: Action) -> (Arc<Rules>, Arc<Policy>) {
+    let rules = Rules::compile(&Rules::parse(rules).expect(rules)).expect("they compile");
+    let policy = rules.policy(Direction::Answer, |_| action, Switches::default());
+    (Arc::new(rules), Arc::new(policy))
+}
+
+/// The same whole and at every cut.
+fn check(engine: &(Arc<Rules>, Arc<Policy>), text: &str, expect: &str) {
+    let (out, findings) = whole(engine, text);
+    assert_eq!(out, expect, "{text}");
+    for size in [1, 2, 3, 7] {
+        assert_eq!(stream(engine, pieces(text, size)), (out.clone(), findings.clone()), "{text} by {size}");
+    }
+    for (at, _) in text.char_indices() {
+        let (left, right) = text.split_at(at);
+        let cut = stream(engine, [left, right].into_iter());
+        assert_eq!(cut, (out.clone(), findings.clone()), "{text} cut at {at}");
+    }
+}
+
+#[test]
+fn what_a_kind_finds_by_itself() {
+    for (kind, text, expect) in [
+        ("secret", "ѕk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo", "[SECRET_1]"),
+        ("secret", "key ｇｈｐ_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i", "key [SECRET_1]"),
+        ("secret", "key g\u{200b}hp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i end", "key [SECRET_1] end"),
+        ("secret", "dbPassword = \"hunter2!xQ9\"", "dbPassword = \"[SECRET_1]\""),
+        ("secret", "password=\"a token=Zq8_kLmN4xWv b9!\"", "password=\"a token=[SECRET_1] b9!\""),
+        (
+            "secret",
+            "_eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozj",
+            "_eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozj",
+        ),
+        ("ip_address", "fe80:0000:0000:0000:01ff:fe23:4567:890a%enp0s31f6 x", "[IP_ADDRESS_1] x"),
+        (
+            "ip_address",
+            "fe80::1ff:fe23:4567:890a%eth0 and 2a00:1450:4001::5",
+            "[IP_ADDRESS_1] and [IP_ADDRESS_2]",
+        ),
+        ("ip_address", "2a00:1450:4001::5x", "2a00:1450:4001::5x"),
+        ("email", "an andré@corp.com", "an [EMAIL_1]"),
+        ("email", "an ａndré@corp.com", "an [EMAIL_1]"),
+        ("phone", "hotel 2125550123", "hotel 2125550123"),
+        ("phone", "tel 2125550123", "tel [PHONE_1]"),
+        ("phone", "xphone 2125550123", "xphone 2125550123"),
+    ] {
+        check(&only(kind), text, expect);
+    }
+}
+
+/// A rule that is off finds nothing, whatever another has of the same sort.
+#[test]
+fn what_is_off_finds_nothing() {
+    let specs = Rules::builtin_specs();
+    let ours = specs.iter().find(|spec| spec.id == "github_token").expect("built in");
+    let engine = engine(|rule| if &*rule.id == "github_token" { Action::Mask } else { Action::Off });
+    for spec in specs.iter().filter(|spec| spec.id != ours.id) {
+        for example in spec.examples.matches.iter().filter(|example| !example.contains("gh")) {
+            let text = format!("say {example} then");
+            assert_eq!(whole(&engine, &text), (text.clone(), Vec::new()), "{}", spec.id);
+        }
+    }
+}
+
+#[test]
+fn rules_of_ones_own_by_themselves() {
+    for (rules, text, expect) in [
+        ("- {id: color, kind: k, pattern: '#[0-9a-f]{6}'}", "x#ff00ff y", "x[K_1] y"),
+        ("- {id: id, kind: k, pattern: 'ID[^0-9]{2}[0-9]{4}'}", "ID号码1234。", "[K_1]。"),
+        (
+            "- {id: badge, kind: k, pattern: '[0-9]{6}', context: [badge]}",
+            "badge 123456, or order 654321 at the end of a text that is long enough to be far from it",
+            "badge [K_1], or order [K_2] at the end of a text that is long enough to be far from it",
+        ),
+        ("- {id: badge, kind: k, pattern: '[0-9]{6}', context: [badge]}", "order 123456", "order 123456"),
+        (
+            "- {id: badge, kind: k, starts: [bdg_], body: {class: a-z0-9, min: 6, max: 6}, context: [badge]}",
+            "order bdg_123456",
+            "order bdg_123456",
+        ),
+        (
+            "- {id: led, kind: k, starts: [':AA'], body: {class: a-z0-9, min: 6, max: 6}, lead: {class: a-z/, min: 2, max: 4}}",
+            "x/abcd:AA123456 y",
+            "x/[K_1] y",
+        ),
+    ] {
+        check(&own(rules, Action::Mask), text, expect);
+        check(&own(rules, Action::Log), text, text);
+    }
+}
