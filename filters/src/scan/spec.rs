@@ -26,7 +26,7 @@ pub struct RuleSpec {
     #[serde(default)]
     pub ignore_case: bool,
     /// Literal prefixes of at least three ASCII characters, each followed by `body`; or the names, schemes or first lines that
-    /// a detector looks for.
+    /// a detector looks for. A name behind `^` stands at the beginning of a word only, which costs less.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<String>,
     /// What follows a prefix of `starts`.

@@ -155,7 +155,8 @@ impl<'a> View<'a> {
     #[inline]
     pub(super) fn border_unit(&self, at: usize) -> Option<u8> {
         let unit = self.prev(at)?;
-        Some(if unit.byte.is_ascii_alphanumeric() && self.ends_written(unit) { b' ' } else { unit.byte })
+        let may = is_written_letter(unit.byte) || unit.byte.is_ascii_hexdigit();
+        Some(if may && self.ends_written(unit) { b' ' } else { unit.byte })
     }
 
     /// Whether a unit is the last of a written escape. The same as [`Written`] says, which reads forwards.

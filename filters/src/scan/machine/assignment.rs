@@ -18,16 +18,15 @@ const MAX_PAIR: u8 = 24;
 const MAX_SCHEME: usize = 16;
 
 /// Names of what people make up, as far as they do not begin with `pass`.
-const PASSWORDS: [&[u8]; 9] = [
+const PASSWORDS: [&[u8]; 7] = [
     b"pwd",
     b"kennwort",
-    b"contrase",
+    // `contraseña`
+    b"trase",
     b"clave",
     b"wachtwoord",
     b"senha",
     b"heslo",
-    b"identified by",
-    b"securestring",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -436,7 +435,7 @@ fn solid_len(units: &[u8]) -> usize {
 
 /// What may follow a secret's name in a longer one: `_key`, `Value`, `_prod_2`; not `_name`, `_count`, `izer`.
 fn is_suffix(mut suffix: &[u8]) -> bool {
-    const PARTS: [&[u8]; 24] = [
+    const PARTS: [&[u8]; 25] = [
         b"_",
         b"-",
         b"key",
@@ -457,6 +456,7 @@ fn is_suffix(mut suffix: &[u8]) -> bool {
         b"root",
         b"user",
         b"code",
+        b"wort",
         b"base",
         b"e",
         b"na",

@@ -188,7 +188,12 @@ fn add_keys(rules: &mut Rules, rule: RuleId, spec: &RuleSpec) -> Result<usize, S
     Ok(max_hold)
 }
 
-fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Result<(), String> {
+fn add_start(rules: &mut Rules, rule: RuleId, mut form: KeyForm, opens: Opens) -> Result<(), String> {
+    // Anchored, a name is looked for with the prefixes, behind a border: the others blur into many words.
+    let anchored = opens == Opens::Assignment && form.prefix.first() == Some(&b'^');
+    if anchored {
+        form.prefix.remove(0);
+    }
     let text = String::from_utf8_lossy(&form.prefix).into_owned();
     if !text.is_ascii() || text.len() < 3 || text.len() > 24 {
         return Err(format!("`{text}` in `starts`: a prefix is 3 to 24 ASCII characters long"));
@@ -198,7 +203,7 @@ fn add_start(rules: &mut Rules, rule: RuleId, form: KeyForm, opens: Opens) -> Re
     }
     let name = opens == Opens::Assignment;
     let bucket = match text.len() {
-        LANES.. if name => Bucket::Name,
+        LANES.. if name && !anchored => Bucket::Name,
         _ if form.lead.is_some() => Bucket::Mark,
         3 => Bucket::Short,
         // Which it is depends on all of them.

@@ -126,9 +126,8 @@ impl Sweep {
                 Opens::Assignment => prefix.eq_ignore_ascii_case(&units[..read]),
                 _ => *prefix == units[..read],
             };
-            let before = view.border_unit(start);
             let led = rules.keys[usize::from(opens.key)].lead.is_some();
-            if same && policy.looks_for(opens.rule) && (led || begins(opens, before)) {
+            if same && policy.looks_for(opens.rule) && (led || begins(opens, view, start)) {
                 self.open_start(opens, rules, policy, view, (start, end));
             }
         }
@@ -216,12 +215,16 @@ impl Sweep {
     }
 }
 
-/// Where what stands behind the first colon from `start` on begins, if that lies before the unit at `at`.
+/// Where what stands behind the first colon from `start` on begins, if another follows before the unit at `at`, and if no clock
+/// stands there: `T12:30:45`.
 fn colon(view: &View<'_>, start: usize, at: usize) -> Option<usize> {
-    let mut reading = start;
+    let (mut reading, mut digits, mut first) = (start, 0, None);
     while let Some(unit) = view.next(reading).filter(|unit| unit.start < at) {
-        if unit.byte == b':' {
-            return Some(unit.end);
+        match unit.byte {
+            b':' if first.is_some() => return first,
+            b':' if digits == 2 => return None,
+            b':' => first = Some(unit.end),
+            unit => digits = if unit.is_ascii_digit() { digits + 1 } else { 0 },
         }
         reading = unit.end;
     }
@@ -245,12 +248,15 @@ pub(super) fn email_start(view: &View<'_>, at: usize, floor: usize) -> usize {
     }
 }
 
-/// Whether a prefix may begin after this unit.
-fn begins(start: &Start, before: Option<u8>) -> bool {
-    match (start.opens, before) {
-        (Opens::Assignment, _) | (_, None) => true,
-        (Opens::Jwt, Some(b'_' | b'-')) => false,
-        (_, Some(unit)) => !unit.is_ascii_alphanumeric() && unit != LETTER,
+/// Whether a prefix may begin at `at`, by the unit before it.
+fn begins(start: &Start, view: &View<'_>, at: usize) -> bool {
+    if start.opens == Opens::Assignment {
+        return true;
+    }
+    match view.border_unit(at) {
+        None => true,
+        Some(b'_' | b'-') => start.opens != Opens::Jwt,
+        Some(unit) => !unit.is_ascii_alphanumeric() && unit != LETTER,
     }
 }
 

@@ -513,7 +513,6 @@ fn names_and_what_joins_them_to_values() {
             "run --password ⟨Sommer2024x⟩ --user joe2",
             "ENV API_TOKEN ⟨q8Zr2LmX0vT5bNc7KpWd3HsYfJ6g⟩",
             "machine a.com login joe password ⟨Sommer2024!Kx⟩",
-            "IDENTIFIED BY \"⟨Sommer2024!Kx⟩\"",
             "setPassword(\"⟨Sommer2024!Kx⟩\")",
             "secret token=⟨q8Zr2LmX0vT5bNc7KpWd⟩",
             "the password reset link v2.1-beta is below",
