@@ -174,12 +174,19 @@ mod tests {
             let found = address(text.as_bytes(), None, &top).map(|(from, to)| &text[from..to]);
             assert_eq!(found, expect, "{text}");
         }
-        assert_eq!(address(b"a@b.to", Some(b'('), &top), None);
-        assert_eq!(address(b"alice@corp.com", Some(b'('), &top), Some((0, 14)));
         // Letters of other scripts, as units: any of them may be a top-level domain, but not with digits.
         assert_eq!(address(b"a@corp.\x80\x80", None, &top), Some((0, 9)));
         assert_eq!(address(b"a@corp.\x80\x802", None, &top), None);
         assert_eq!(address(b"\x81\x81@\x81.\x81", None, &top), Some((0, 6)));
+        // What stands behind decides whether it is a call.
+        for (text, next, len) in [
+            ("alice@corp.de.then", b'(', Some(13)),
+            ("a@b.to", b'(', None),
+            ("a@b.to", b' ', Some(6)),
+            ("alice@corp.com", b'(', Some(14)),
+        ] {
+            assert_eq!(address(text.as_bytes(), Some(next), &top).map(|(_, end)| end), len, "{text}");
+        }
     }
 
     #[test]
