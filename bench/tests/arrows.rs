@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Our crates, each with those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("tollgate-filters", &[]),
     ("tollgate-fake-upstream", &[]),
+    ("tollgate-mutants", &[]),
     ("tollgate-store", &["tollgate-filters"]),
     ("tollgate-proxy", &["tollgate-filters"]),
     ("tollgate-sink", &["tollgate-store", "tollgate-filters"]),
