@@ -210,7 +210,8 @@ const fn is_base64(unit: u8) -> bool {
     unit.is_ascii_alphanumeric() || matches!(unit, b'+' | b'/')
 }
 
-/// The rest of a block, up to its last line: all of it, however it is wrapped, as long as base64 comes.
+/// The rest of a block, up to its last line, whatever its lines begin and end with, as long as runs of [`LINE`] characters of base64 come:
+/// one that is wrapped below that is swallowed no farther than [`MAX_IDLE`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::scan) struct PemRest {
     dashes: u8,
