@@ -17,6 +17,12 @@ const TOP_LEVEL: &str = include_str!("../../../conf/rules/tlds.txt");
 /// Those that attributes and files are hardly ever called.
 const GENERIC: [&[u8]; 5] = [b"com", b"net", b"org", b"edu", b"gov"];
 
+/// Codes of countries that no method is called, as `to`, `is` and `at` are.
+const COUNTRIES: [&[u8]; 26] = [
+    b"au", b"be", b"br", b"ca", b"ch", b"cn", b"cz", b"de", b"dk", b"es", b"eu", b"fi", b"fr", b"gr", b"hu",
+    b"jp", b"kr", b"nl", b"pl", b"pt", b"ro", b"ru", b"se", b"ua", b"uk", b"us",
+];
+
 /// What files are called, of which one before the last label may be a top-level domain.
 const FILES: [&[u8]; 16] = [
     b"js", b"jsx", b"mjs", b"ts", b"tsx", b"css", b"html", b"json", b"xml", b"png", b"svg", b"jpg", b"rb",
@@ -43,9 +49,9 @@ impl TopLevel {
         let Some(lower) = lower.get_mut(..label.len()) else { return false };
         lower.copy_from_slice(label);
         lower.make_ascii_lowercase();
-        // `alice@corp.comand`: the next word begins at once.
-        let glued =
-            [&b"com"[..], b"net", b"org", b"edu", b"gov"].iter().any(|known| lower.starts_with(known));
+        // `alice@corp.comand`, `alice@corp.deTel`: the next word begins at once.
+        let glued = GENERIC.iter().any(|known| lower.starts_with(known))
+            || label.get(2).is_some_and(u8::is_ascii_uppercase) && COUNTRIES.contains(&&label[..2]);
         glued
             || lower.starts_with(b"xn--")
             || self.0.binary_search_by(|name| name.as_bytes().cmp(lower)).is_ok()
@@ -92,12 +98,16 @@ pub(super) fn address(text: &[u8], next: Option<u8>, top: &TopLevel) -> Option<(
     }
     // `a@b.to(…)` is a product of matrices, not `alice@corp.com(work)`.
     let method = end == whole && len == domain.len() && next == Some(b'(');
-    let call = method && !is_generic(&domain[..end]);
+    let call = method && !is_generic(&domain[..end]) && !is_of_a_country(&domain[..end]);
     (!call && !version(&domain[..end])).then_some((from, at + 1 + end))
 }
 
 fn is_generic(domain: &[u8]) -> bool {
     GENERIC.iter().any(|name| domain.ends_with(name))
+}
+
+fn is_of_a_country(domain: &[u8]) -> bool {
+    COUNTRIES.iter().any(|name| domain.strip_suffix(*name).is_some_and(|rest| rest.ends_with(b".")))
 }
 
 fn domain_name(domain: &[u8]) -> bool {
@@ -154,6 +164,9 @@ mod tests {
             ("render@chunk.app.js", None),
             ("a@163.com", Some("a@163.com")),
             ("alice@corp.comand", Some("alice@corp.comand")),
+            ("alice@corp.deTel", Some("alice@corp.deTel")),
+            ("alice@corp.detail", None),
+            ("alice@corp.toTel", None),
             ("alice@corp.com.then", Some("alice@corp.com")),
             ("a@xn--p1ai.xn--p1ai", Some("a@xn--p1ai.xn--p1ai")),
             ("lodash@4.17.21", None),
@@ -182,6 +195,9 @@ mod tests {
         for (text, next, len) in [
             ("alice@corp.de.then", b'(', Some(13)),
             ("a@b.to", b'(', None),
+            ("a@b.fade", b'(', None),
+            ("hans@firma.de", b'(', Some(13)),
+            ("alice@corp.de.to", b'(', None),
             ("a@b.to", b' ', Some(6)),
             ("alice@corp.com", b'(', Some(14)),
         ] {

@@ -233,10 +233,10 @@ impl Number {
     }
 
     /// A unit that is neither digit nor separator: the token ends, unless a telephone extension begins. Of a colon it is looked
-    /// at what follows: that of a clock stands between digits.
+    /// at what follows, since that of a clock stands between digits, and of a low line, which may be the end of italics.
     fn leave(&mut self, after: [u8; 2], byte: u8) {
         let digits: usize = self.groups[self.first..].iter().map(|group| usize::from(group.len)).sum();
-        if after[0] == b':' && digits >= SHORT {
+        if matches!(after[0], b':' | b'_') && digits >= SHORT {
             self.phase = Phase::Gap([byte, 0, 0], 1);
         } else if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#' | b',' | b';') && digits >= 10 {
             self.after = after;

@@ -46,9 +46,10 @@ pub(in crate::scan) fn card(digits: &[u8]) -> bool {
     issued && luhn(digits)
 }
 
-/// Whether it takes more than the number to believe it: no network issues these any more.
+/// Whether it takes more than the number to believe it: the ranges allow seventeen and eighteen digits, which no network issues
+/// (they are what services number their posts and messages with), and barcodes of thirteen begin with 4 as old Visa cards do.
 pub(in crate::scan) fn is_doubtful(digits: &[u8]) -> bool {
-    digits[0] == b'0'
+    digits[0] == b'0' || matches!(digits.len(), 13 | 17 | 18)
 }
 
 #[cfg(test)]

@@ -180,6 +180,7 @@ impl Case<'_> {
             b':' if far.is_ascii_digit() && self.len(self.first) <= 2 => Side::Joined,
             // Set in bold or italics, not multiplied.
             b'*' if !ends_operand(if far == b'*' { farther } else { far }) => Side::Free,
+            b'_' if !ends_operand(if far == b'_' { farther } else { far }) => Side::Free,
             b'-' | b'.' | b'/' | b'\\' | b'$' | b'%' | b'#' | b'&' | b'^' | b'~' | b'*' => Side::Joined,
             _ if is_word(near) => Side::Joined,
             _ if number.plus => Side::Joined,
@@ -215,6 +216,8 @@ impl Case<'_> {
         match near {
             b'@' | b'%' => Side::Joined,
             b'-' | b'.' | b'/' if is_word(far) => Side::Joined,
+            // The end of italics, not a part of a name.
+            b'_' if far == b'_' || !is_word(far) => Side::Free,
             // The hours or minutes of a clock.
             b':' if far.is_ascii_digit() && self.len(last) <= 2 => Side::Joined,
             _ if is_word(near) => Side::Joined,

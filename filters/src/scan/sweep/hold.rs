@@ -143,8 +143,10 @@ impl Sweep {
             hold(&mut held, self.number.hold(), policy.reach.runs.number.acts());
         }
         if policy.reach.observes {
-            // Triggers of rules that hold nothing: what is decided of others waits for what they may open.
-            let reach = LANES + MAX_LEAD;
+            // Triggers of rules that hold nothing, and what may lead to their marks: what is decided of others waits for what they
+            // may open.
+            let led = if policy.reach.runs.lead == Action::Off { 0 } else { MAX_LED };
+            let reach = LANES + MAX_LEAD.max(led);
             hold(&mut held, units_back(view, pos, reach).unwrap_or(view.base), false);
         }
         (self.frontier, self.horizon) = self.held_end(held, policy, view);

@@ -58,6 +58,22 @@ fn what_a_kind_finds_by_itself() {
     }
 }
 
+/// What is only recorded gives way to what is masked, also where its beginning is known by a mark that comes long after it.
+#[test]
+fn what_is_recorded_waits_for_the_marks_of_its_keys() {
+    let mails = engine(|rule| match &*rule.kind {
+        "email" => Action::Mask,
+        "secret" => Action::Log,
+        _ => Action::Off,
+    });
+    for (text, expect) in [
+        ("bob@mail.corp.com.xyNATS+tls://app:Xk9;mQ7z@h ", "[EMAIL_1].xyNATS+tls://app:Xk9;mQ7z@h "),
+        ("a nats+tls://app:Xk9;mQ7z@h and bob@corp.com", "a nats+tls://app:Xk9;mQ7z@h and [EMAIL_1]"),
+    ] {
+        check(&mails, text, expect);
+    }
+}
+
 /// A rule that is off finds nothing, whatever another has of the same sort.
 #[test]
 fn what_is_off_finds_nothing() {
