@@ -19,7 +19,7 @@ mod walk;
 pub use edits::Edits;
 pub use locate::Locator;
 pub(crate) use number::{whole_index, whole_number};
-pub(crate) use payload::{is_base64, is_data_url};
+pub(crate) use payload::{is_base64, is_data_url, is_standard_base64};
 pub use text::{OffsetMap, decode, encode, encode_inner};
 pub use tokens::{Token, Tokens};
 pub use walk::{Fault, Invalid, Key, Str, Value, Walk};

@@ -7,10 +7,13 @@ use super::usage::Meter;
 use super::{Fault, Options};
 use crate::chat::Usage;
 use crate::frames;
-use crate::scan::{Flow, Masker, Scanner};
+use crate::scan::{End, Flow, Masker, Scanner};
 
 /// Deepest nesting of an event or answer that is read.
 pub(super) const MAX_DEPTH: usize = 128;
+
+/// A guard's failure: what was taken for a whole text is none.
+pub(super) const LATE: &str = "a text goes on after its end";
 
 /// Why an answer does not simply go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,15 @@ pub(super) fn pass(scanner: &Scanner, flow: &Flow) -> Result<(), Halt> {
         _ if scanner.overran() => Err(Halt::Guard("a value is longer than what may be held")),
         Flow::Pass => Ok(()),
         Flow::Block(_) => Err(Halt::Blocked),
+    }
+}
+
+/// How a text ends, by what its surface says of why the answer or the item did. Only these say that nothing was cut off: at a
+/// caller's stop sequence, a refusal or an abort a value may have only begun.
+pub(super) fn end_for(reason: &str) -> End {
+    match reason {
+        "completed" | "end_turn" | "function_call" | "stop" | "tool_calls" | "tool_use" => End::Whole,
+        _ => End::CutShort,
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod read;
 
+use std::collections::BTreeSet;
+
 use read::Read;
 
-use super::core::{Core, Halt, Seen};
+use super::core::{Core, Halt, LATE, Seen, end_for};
 use super::lanes::{Field, Inside, Key, Passed};
 use super::texts::{hide_tokens, inner, pass_all};
 use super::{Fault, FaultKind};
@@ -18,7 +20,9 @@ use crate::verdict::{ErrorForm, Rejection};
 pub(super) struct Messages {
     read: Read,
     /// Blocks that have begun for the client and not ended.
-    open: Vec<u32>,
+    open: Vec<Open>,
+    /// Every block that has begun.
+    begun: BTreeSet<u32>,
     /// Types of deltas that are not known here, each with the name of its text: what [`Field::Other`] counts.
     kinds: Vec<(String, String)>,
     /// A `content_block_stop` whose block still holds text: why the answer ends, which the next event may say, decides what of
@@ -29,10 +33,19 @@ pub(super) struct Messages {
     stop_reason: bool,
 }
 
+struct Open {
+    index: u32,
+    /// Its signature came: there is no more thinking.
+    signed: bool,
+}
+
 struct Deferred {
     index: u32,
     data: Vec<u8>,
 }
+
+/// Most content blocks of one answer.
+const MAX_BLOCKS: usize = 4096;
 
 const TEXT: (&str, &str) = ("text_delta", "text");
 const THINKING: (&str, &str) = ("thinking_delta", "thinking");
@@ -89,6 +102,7 @@ impl Messages {
         match &*self.read.kind {
             "ping" => {
                 if core.outlet.committed() {
+                    self.pass_texts(core, text)?;
                     self.pass_on(core, text);
                 }
             }
@@ -106,11 +120,12 @@ impl Messages {
                 if let Some(reason) = &self.read.stop_reason {
                     self.stop_reason = true;
                     core.ended_with(&inner(&text[reason.clone()]));
+                    // A block that was never ended is ended by the message.
+                    while let Some(key) = core.lanes.any_open(|_| true) {
+                        self.close_block(core, key.index, End::CutShort)?;
+                    }
                 }
-                // A block that was never ended is ended by the message.
-                while let Some(key) = core.lanes.any_open(|_| true) {
-                    self.close_block(core, key.index, End::CutShort)?;
-                }
+                self.pass_texts(core, text)?;
                 core.meter.complete = true;
                 core.outlet.commit();
                 self.pass_on(core, text);
@@ -120,6 +135,7 @@ impl Messages {
                     let fault = Fault::new(FaultKind::Truncated, "the stream ended without a stop_reason");
                     return Err(fault.into());
                 }
+                self.pass_texts(core, text)?;
                 core.outlet.commit();
                 self.pass_on(core, text);
                 return Ok(Seen::Last);
@@ -141,24 +157,35 @@ impl Messages {
 
     fn pass_start(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let is_text = matches!(&*self.read.inner, "text" | "thinking");
+        let index = self.read.index;
+        if core.lanes.guarded() {
+            if !self.begun.insert(index) {
+                return Err(Halt::Guard(LATE));
+            }
+            if self.begun.len() > MAX_BLOCKS {
+                return Err(Halt::Guard("too many content blocks in one answer"));
+            }
+        }
         let (leaves, _) = self.pass_fields(core, text)?;
-        self.current = None;
         self.pass_texts(core, text)?;
         if leaves || !is_text {
             core.outlet.commit();
         }
-        let index = self.read.index;
         if self.open.len() >= core.options.max_lanes {
             return Err(Halt::Guard("too many content blocks at one time"));
         }
-        self.open.push(index);
+        self.open.push(Open { index, signed: self.read.signed });
         self.pass_on(core, text);
         Ok(())
     }
 
     fn pass_delta(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let (leaves, held) = self.pass_fields(core, text)?;
-        self.current = None;
+        if self.read.signed
+            && let Some(open) = self.open.iter_mut().find(|open| open.index == self.read.index)
+        {
+            open.signed = true;
+        }
         self.pass_texts(core, text)?;
         let bytes = self.read.fields.iter().map(|field| field.span.len().saturating_sub(2)).sum();
         core.meter.delta(bytes);
@@ -174,7 +201,8 @@ impl Messages {
     }
 
     /// Passes the texts beside those of lanes. Nothing of this surface tells tokens: what does is not told apart.
-    fn pass_texts(&self, core: &mut Core, text: &str) -> Result<(), Halt> {
+    fn pass_texts(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        self.current = None;
         if pass_all(core, text, &self.read.texts)? || core.lanes.acts() {
             hide_tokens(core, &self.read.texts.tokens, b"null");
         }
@@ -197,6 +225,9 @@ impl Messages {
             let key = Key { index: self.read.index, sub: 0, field: lane };
             self.current = Some(key);
             let decoded = inner(&text[span.clone()]);
+            if !decoded.is_empty() && core.lanes.guarded() && self.is_late(lane, is_start) {
+                return Err(Halt::Guard(LATE));
+            }
             let inside = if lane == Field::ToolArguments { Inside::Json } else { Inside::Text };
             let passed = match lane {
                 Field::Name => {
@@ -223,6 +254,13 @@ impl Messages {
         Ok((leaves, held))
     }
 
+    /// Whether this block's text has ended, or its thinking.
+    fn is_late(&self, lane: Field, is_start: bool) -> bool {
+        let open = self.open.iter().find(|open| open.index == self.read.index);
+        let goes_on = is_start || open.is_some_and(|open| !(open.signed && lane == Field::Thinking));
+        self.stop_reason || !goes_on
+    }
+
     /// The lane of a field of this event: by the type of its delta. What a block begins with is the text of its deltas, but
     /// names and the like come whole.
     fn lane_of(&mut self, at: usize, is_start: bool) -> Option<Field> {
@@ -238,6 +276,7 @@ impl Messages {
             TEXT => Field::Text,
             THINKING => Field::Thinking,
             INPUT => Field::ToolArguments,
+            _ if self.read.odd => Field::Other(u16::MAX),
             kind => {
                 let known = self.kinds.iter().position(|(delta, name)| (&**delta, &**name) == kind);
                 let at = known.unwrap_or(self.kinds.len());
@@ -251,8 +290,11 @@ impl Messages {
 
     fn pass_stop(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let index = self.read.index;
+        self.pass_texts(core, text)?;
         if core.lanes.holds(|key| key.index == index) {
-            self.deferred = Some(Deferred { index, data: text.as_bytes().to_vec() });
+            let mut data = Vec::with_capacity(text.len());
+            core.splice.apply(text.as_bytes(), &mut data);
+            self.deferred = Some(Deferred { index, data });
             return Ok(());
         }
         self.close_block(core, index, End::Whole)?;
@@ -267,9 +309,11 @@ impl Messages {
         }
         let Some(deferred) = self.deferred.take() else { return Ok(()) };
         let reason = self.read.stop_reason.as_ref().map(|reason| inner(&text[reason.clone()]));
-        let end = match reason.as_deref() {
-            Some("max_tokens" | "model_context_window_exceeded") => End::CutShort,
-            _ => End::Whole,
+        let end = match reason {
+            Some(reason) => end_for(&reason),
+            // Why it ended is not said yet.
+            None if self.read.kind == "message_delta" => End::CutShort,
+            None => End::Whole,
         };
         self.close_block(core, deferred.index, end)?;
         core.pass_event(Some(b"content_block_stop"), &deferred.data);
@@ -293,7 +337,7 @@ impl Messages {
             core.lanes.close(key, end)?;
             self.write_rest(core, key);
         }
-        self.open.retain(|open| *open != index);
+        self.open.retain(|open| open.index != index);
         Ok(())
     }
 
@@ -329,13 +373,12 @@ impl Messages {
     /// The end that policy demands: the text so far, open blocks closed, `refusal`.
     fn stop(&mut self, core: &mut Core) {
         core.outlet.commit();
-        if let Some(key) =
-            self.current.filter(|key| key.field != Field::Name && self.open.contains(&key.index))
-        {
+        let is_open = |index| self.open.iter().any(|open| open.index == index);
+        if let Some(key) = self.current.filter(|key| key.field != Field::Name && is_open(key.index)) {
             self.write_rest(core, key);
         }
         core.lanes.discard();
-        for index in self.open.drain(..) {
+        for Open { index, .. } in self.open.drain(..) {
             write(
                 core,
                 "content_block_stop",

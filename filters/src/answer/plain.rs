@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use read::Whole;
 
-use super::core::{Core, Halt, Seen};
+use super::core::{Core, Halt, Seen, end_for};
 use super::responses::incomplete;
-use super::texts::{Kind, Piece, hide_tokens, inner, pass_piece};
+use super::texts::{Home, Kind, Piece, Places, hide_tokens, inner, pass_piece};
 use super::{Fault, FaultKind};
 use crate::chat::Api;
 use crate::json::{self, Value, Walk};
@@ -73,6 +73,7 @@ impl Plain {
         if core.lanes.guarded() && whole.inside.is_none() {
             return Err(Halt::Guard("an answer of unknown form"));
         }
+        whole.texts.check(core)?;
         core.meter.counts = whole.counts;
         core.meter.complete = true;
         Rewrite { whole, text, blocked: false, cut_at: None }.run(core)
@@ -109,9 +110,10 @@ struct Rewrite<'a> {
 impl Rewrite<'_> {
     fn run(mut self, core: &mut Core) -> Result<Seen, Halt> {
         core.splice.clear();
+        let mut places = Places::new(self.text, Home::Answer);
         for at in 0..self.whole.units.len() {
             if self.cut_at.is_none() {
-                self.pass_unit(core, at)?;
+                self.pass_unit(core, &mut places, at)?;
             }
         }
         self.pass_beside(core)?;
@@ -139,15 +141,15 @@ impl Rewrite<'_> {
     fn end_of(&self, core: &Core, at: usize) -> End {
         let last = at + 1 == self.whole.units.len() && !Self::is_choices(core);
         let own = self.whole.units[at].end.as_ref();
-        let reason =
-            own.or(self.whole.end.as_ref().filter(|_| last)).map(|span| inner(&self.text[span.clone()]));
-        match reason.as_deref() {
-            Some("length" | "max_tokens" | "model_context_window_exceeded" | "incomplete") => End::CutShort,
+        let reason = own.or(self.whole.end.as_ref().filter(|_| last)).map(|span| &self.text[span.clone()]);
+        match reason {
+            _ if self.whole.units[at].stopped => End::CutShort,
+            Some(literal) if literal.starts_with('"') => end_for(&inner(literal)),
             _ => End::Whole,
         }
     }
 
-    fn pass_unit(&mut self, core: &mut Core, at: usize) -> Result<(), Halt> {
+    fn pass_unit(&mut self, core: &mut Core, places: &mut Places<'_>, at: usize) -> Result<(), Halt> {
         let end = self.end_of(core, at);
         let choices = Self::is_choices(core);
         let unit = &self.whole.units[at];
@@ -166,7 +168,7 @@ impl Rewrite<'_> {
                 continue;
             }
             core.meter.text(piece.span.len().saturating_sub(2));
-            match pass_piece(core, self.text, piece, end) {
+            match pass_piece(core, places, piece, end) {
                 Ok(same_or_not) => {
                     changed |= same_or_not;
                     if !choices || at == 0 {
@@ -231,16 +233,25 @@ impl Rewrite<'_> {
         self.cut_at = Some(from);
     }
 
-    /// Texts that belong to no unit. Those of a response repeat what its items say.
+    /// Texts that belong to no unit. Those of a response may repeat what its items say, as its `output_text` does.
     fn pass_beside(&mut self, core: &mut Core) -> Result<(), Halt> {
+        if core.lanes.acts() {
+            let nothing: &[u8] = if core.options.api == Api::Responses { b"[]" } else { b"null" };
+            hide_tokens(core, &self.whole.tokens_beside, nothing);
+        }
+        let mut places = Places::new(self.text, Home::Answer);
+        let end = match self.whole.units.len() {
+            0 => End::Whole,
+            units if core.options.api == Api::Responses => self.end_of(core, units - 1),
+            _ => End::Whole,
+        };
         for piece in &self.whole.texts.pieces[self.whole.beside..] {
-            let repeats = core.options.api == Api::Responses;
-            if self.blocked && repeats {
+            if self.blocked && core.options.api == Api::Responses {
                 core.splice.replace_text(piece.span.clone(), "");
                 continue;
             }
-            core.lanes.set_quiet(repeats);
-            let passed = pass_piece(core, self.text, piece, End::Whole);
+            core.lanes.set_quiet(self.whole.output_text.as_ref() == Some(&piece.span));
+            let passed = pass_piece(core, &mut places, piece, end);
             core.lanes.set_quiet(false);
             match passed {
                 Ok(_) => {}

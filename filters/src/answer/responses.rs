@@ -6,17 +6,19 @@
 mod read;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 
 use read::Read;
+pub(super) use read::repeats_request;
 pub(super) use write::incomplete;
 
-use super::core::{Core, Halt, Seen};
+use super::core::{Core, Halt, LATE, Seen};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::{Kind, Piece, hide_tokens, inner, pass_all, pass_piece};
+use super::texts::{Kind, Piece, Places, hide_tokens, inner, pass_all, pass_piece};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
+use crate::json::is_standard_base64;
 use crate::scan::End;
 
 /// The state of one stream.
@@ -33,7 +35,7 @@ pub(super) struct Responses {
     deferred: Vec<Vec<u8>>,
     deferred_index: u32,
     /// Output items that ended, and how.
-    ends: Vec<(u32, End)>,
+    ends: BTreeMap<u32, End>,
     /// The first `response` of the stream, as it left, for the one that ends it by policy.
     response: Vec<u8>,
     /// What the next event is numbered; `None`: the stream has no numbers.
@@ -48,6 +50,9 @@ struct Known {
     part: Option<&'static str>,
     /// Of its text so far.
     hash: DefaultHasher,
+    ended: bool,
+    /// Its deltas are no text.
+    audio: bool,
 }
 
 /// Most events that wait for their item's end.
@@ -55,6 +60,9 @@ const MAX_DEFERRED: usize = 8;
 
 /// Most texts, of all items and parts, in one answer.
 const MAX_KNOWN: usize = 4096;
+
+/// Most output items whose ends are remembered.
+const MAX_ENDS: usize = 4096;
 
 /// Most texts that are remembered; those past it are counted as often as they are said.
 const MAX_SAID: usize = 16 << 10;
@@ -134,7 +142,7 @@ impl Responses {
             return Ok(Seen::More);
         }
         if !self.deferred.is_empty() {
-            self.settle_deferred(core, text)?;
+            self.settle_deferred(core)?;
             self.read_event(core, data)?;
         }
         self.pass(core, text)
@@ -176,13 +184,16 @@ impl Responses {
     }
 
     /// This event says how the item of the waiting ones ended.
-    fn settle_deferred(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
-        let status = self.read.status.as_ref().map(|status| inner(&text[status.clone()]));
-        let tells = self.read.kind == "response.output_item.done"
-            && self.read.output_index == self.deferred_index
-            || self.read.kind == "response.incomplete";
-        let end = if tells && status.as_deref() == Some("incomplete") { End::CutShort } else { End::Whole };
-        self.ended(self.deferred_index, end);
+    fn settle_deferred(&mut self, core: &mut Core) -> Result<(), Halt> {
+        let same = self.read.output_index == self.deferred_index;
+        let end = match &*self.read.kind {
+            "response.output_item.done" if same => self.read.end.unwrap_or(End::Whole),
+            "response.incomplete" => End::CutShort,
+            // The item's end is further off than is waited for.
+            kind if same && kind.ends_with(".done") => End::CutShort,
+            _ => End::Whole,
+        };
+        self.ended(core, self.deferred_index, end)?;
         for data in std::mem::take(&mut self.deferred) {
             let text = self.read_event(core, &data)?;
             self.pass(core, text)?;
@@ -190,16 +201,25 @@ impl Responses {
         Ok(())
     }
 
-    fn ended(&mut self, index: u32, end: End) {
-        if self.ends.len() < MAX_KNOWN && !self.ends.iter().any(|(item, _)| *item == index) {
-            self.ends.push((index, end));
+    fn ended(&mut self, core: &Core, index: u32, end: End) -> Result<(), Halt> {
+        if !core.lanes.guarded() {
+            return Ok(());
         }
+        self.ends.insert(index, end);
+        if self.ends.len() > MAX_ENDS {
+            return Err(Halt::Guard("too many items in one answer"));
+        }
+        Ok(())
     }
 
     /// How the text of an output item ends.
     fn end_of(&self, index: u32) -> End {
-        let known = self.ends.iter().find(|(item, _)| *item == index).map(|(_, end)| *end);
-        known.unwrap_or(if self.read.kind == "response.incomplete" { End::CutShort } else { End::Whole })
+        let answer = match &*self.read.kind {
+            "response.incomplete" => End::CutShort,
+            "response.completed" => self.read.end.unwrap_or(End::Whole),
+            _ => End::Whole,
+        };
+        self.ends.get(&index).copied().unwrap_or(answer)
     }
 
     fn pass(&mut self, core: &mut Core, text: &str) -> Result<Seen, Halt> {
@@ -253,12 +273,28 @@ impl Responses {
         core.meter.delta(decoded.len());
         let key = self.key(core, text)?;
         self.current = Some(key);
-        if let Some(known) = self.known.iter_mut().find(|known| known.key == key) {
+        let is_audio = self.is_audio(core, key, &text[span.clone()]);
+        if let Some(known) = self.known.iter_mut().find(|known| known.key == key)
+            && !decoded.is_empty()
+        {
+            if known.ended {
+                return Err(Halt::Guard(LATE));
+            }
+            if known.audio && !is_audio {
+                return Err(Halt::Guard("an event of unknown form"));
+            }
+            known.audio = is_audio;
             known.hash.write(decoded.as_bytes());
         }
         let inside = if is_arguments(&self.read.kind) { Inside::Json } else { Inside::Text };
         let mut whole = false;
-        match core.lanes.push(key, inside, &decoded)? {
+        let passed = if is_audio { Passed::Same } else { core.lanes.push(key, inside, &decoded)? };
+        match passed {
+            Passed::Same if is_audio => {
+                if !decoded.is_empty() {
+                    core.outlet.commit();
+                }
+            }
             Passed::Same => {
                 core.keep(Some(key), Some(&decoded));
                 if !decoded.is_empty() {
@@ -285,7 +321,7 @@ impl Responses {
 
     /// The lane of this event's text. Its place and kind say which: `response.output_text` of part 0 of item 1.
     fn key(&mut self, core: &Core, text: &str) -> Result<Key, Halt> {
-        let kind = self.kind_of_lane();
+        let kind = if self.read.odd { "" } else { self.kind_of_lane() };
         let at = self.kinds.iter().position(|known| known == kind).unwrap_or(self.kinds.len());
         if at >= core.options.max_lanes {
             return Err(Halt::Guard("too many kinds of deltas in one answer"));
@@ -298,19 +334,44 @@ impl Responses {
             sub: self.read.part.map_or(0, |(_, at)| at),
             field: Field::Other(u16::try_from(at).unwrap_or(u16::MAX)),
         };
-        if core.lanes.guarded() && !self.known.iter().any(|known| known.key == key) {
-            if self.known.len() >= MAX_KNOWN {
-                return Err(Halt::Guard("too many texts in one answer"));
-            }
-            let item_id = self.read.item_id.as_ref().map_or("", |span| &text[span.clone()]);
-            self.known.push(Known {
-                key,
-                item_id: item_id.into(),
-                part: self.read.part.map(|(name, _)| name),
-                hash: DefaultHasher::new(),
-            });
+        if core.lanes.guarded() {
+            self.know(key, self.read.item_id.as_ref().map_or("", |span| &text[span.clone()]))?;
         }
         Ok(key)
+    }
+
+    /// Remembers the text of a lane. Some upstreams give every item the same index: then the text before it, which ended, is
+    /// another one's.
+    fn know(&mut self, key: Key, item_id: &str) -> Result<(), Halt> {
+        let known = self.known.iter().position(|known| known.key == key);
+        let fresh = || Known {
+            key,
+            item_id: item_id.into(),
+            part: self.read.part.map(|(name, _)| name),
+            hash: DefaultHasher::new(),
+            ended: false,
+            audio: false,
+        };
+        match known {
+            Some(at) => {
+                let known = &self.known[at];
+                if known.ended && !item_id.is_empty() && *known.item_id != *item_id {
+                    self.known[at] = fresh();
+                }
+            }
+            None if self.known.len() >= MAX_KNOWN => {
+                return Err(Halt::Guard("too many texts in one answer"));
+            }
+            None => self.known.push(fresh()),
+        }
+        Ok(())
+    }
+
+    /// Whether a delta is a piece of audio, which is not torn. What began as a text is one to its end.
+    fn is_audio(&self, core: &Core, key: Key, literal: &str) -> bool {
+        matches!(&*self.read.kind, "response.audio.delta" | "response.output_audio.delta")
+            && is_standard_base64(&literal[1..literal.len() - 1])
+            && core.lanes.any_open(|open| open == key).is_none()
     }
 
     fn kind_of_lane(&self) -> &str {
@@ -324,11 +385,10 @@ impl Responses {
         let sub = self.read.part.map(|(_, at)| at);
         let kind = self.kind_of_lane().to_owned();
         let lane = self.kinds.iter().position(|known| *known == kind);
-        let end = self.end_of(index);
-        if self.read.kind == "response.output_item.done" && !self.ends.iter().any(|(item, _)| *item == index)
-        {
-            self.ends.push((index, end));
+        if self.read.kind == "response.output_item.done" {
+            self.ended(core, index, self.read.end.unwrap_or(End::Whole))?;
         }
+        let end = self.end_of(index);
         loop {
             let wanted = |key: Key| {
                 let same_kind =
@@ -351,6 +411,7 @@ impl Responses {
     fn close_lane(&mut self, core: &mut Core, key: Key, end: End) -> Result<(), Halt> {
         self.current = Some(key);
         if let Some(known) = self.known.iter_mut().find(|known| known.key == key) {
+            known.ended = true;
             let hash = std::mem::take(&mut known.hash).finish();
             is_new(&mut self.said, key.index, hash);
         }
@@ -363,6 +424,8 @@ impl Responses {
 
     /// Passes the whole texts of an event. Those that were said before, in deltas or whole, are not counted again.
     fn pass_texts(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        self.read.texts.check(core)?;
+        let mut places = Places::new(text, self.read.texts.home);
         let whole_response = self.read.response.is_some();
         let mut unspelled = core.lanes.acts() && self.read.texts.pieces.is_empty();
         for (at, piece) in self.read.texts.pieces.iter().enumerate() {
@@ -373,12 +436,11 @@ impl Responses {
                 self.read.output_index
             };
             let end = self.end_of(index);
-            // What stands beside the items is made of their texts.
-            let beside = whole_response && !piece.location.starts_with("output[");
+            let repeats = self.read.output_text.as_ref() == Some(&piece.span);
             core.lanes.set_quiet(
-                beside || core.lanes.guarded() && !is_new(&mut self.said, index, hash(text, piece)),
+                repeats || core.lanes.guarded() && !is_new(&mut self.said, index, hash(text, piece)),
             );
-            let passed = pass_piece(core, text, piece, end);
+            let passed = pass_piece(core, &mut places, piece, end);
             core.lanes.set_quiet(false);
             unspelled |= passed?;
         }

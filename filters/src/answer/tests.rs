@@ -1,8 +1,10 @@
 //! Whole answers, cut everywhere. Each surface's transcripts and tables stand in a file of their own.
 
+mod beside;
 mod chat;
 mod ends;
 mod kept;
+mod late;
 mod messages;
 mod plain;
 mod random;

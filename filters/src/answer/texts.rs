@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::core::{Core, Halt};
+use super::core::{Core, Halt, MAX_DEPTH};
 use super::lanes::{Inside, Passed};
-use crate::json::{self, Invalid, Str, Value, Walk, is_base64, is_data_url};
+use crate::json::{self, Invalid, Locator, Str, Value, Walk, is_base64, is_data_url};
 use crate::scan::End;
 
 /// Keys whose strings say what something is, or that no eye can read (signatures, encrypted reasoning): not scanned.
@@ -36,6 +36,13 @@ const NO_TEXT: [&str; 22] = [
 /// Keys that hold a filter's verdict on a text: names of categories and grades, repeated in every chunk of some providers.
 const VERDICTS: [&str; 3] = ["content_filter_result", "content_filter_results", "prompt_filter_results"];
 
+/// Keys that hold a URL or a file, which may be an image. Under any other a model may write what looks like one.
+const PAYLOADS: [&str; 9] =
+    ["b64_json", "data", "file_data", "file_url", "image_url", "partial_image_b64", "result", "uri", "url"];
+
+/// Most texts of one event or answer.
+const MAX_PIECES: usize = 1 << 18;
+
 /// Shortest string that is taken for base64 by its alphabet alone: images, audio, redacted thinking. Keys of a hundred letters are of
 /// the same alphabet.
 const BASE64: usize = 512;
@@ -51,10 +58,10 @@ pub(super) const THINKING: [&str; 2] = ["reasoning_details", "thinking_blocks"];
 pub(super) fn is_no_text(key: &str, text: Str<'_>) -> bool {
     let raw = text.raw();
     match key {
-        "data" | "result" | "b64_json" | "partial_image_b64" => raw.len() >= BASE64 && is_base64(raw),
+        "data" | "result" | "b64_json" | "partial_image_b64" if raw.len() >= BASE64 && is_base64(raw) => true,
         _ if NO_TEXT.binary_search(&key).is_ok() => true,
         _ if is_signature(key) => raw.len() >= SIGNATURE && is_base64(raw),
-        _ => is_data_url(raw, "image/"),
+        _ => PAYLOADS.contains(&key) && is_data_url(raw, "image/"),
     }
 }
 
@@ -69,7 +76,6 @@ pub(super) struct Piece {
     /// Of the literal with its quotes; of the whole value where it is [`Kind::Raw`].
     pub(super) span: Range<usize>,
     pub(super) kind: Kind,
-    pub(super) location: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,20 +95,64 @@ pub(super) struct Texts {
     pub(super) pieces: Vec<Piece>,
     /// Values that tell the tokens of texts. They may leave only with the text they spell: whole, and as it came.
     pub(super) tokens: Vec<Range<usize>>,
-    location: String,
+    /// Not all are in `pieces` and `tokens`.
+    pub(super) too_many: bool,
+    pub(super) home: Home,
+}
+
+/// What an event is a piece of: there its texts stand in the whole answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Home {
+    #[default]
+    Answer,
+    /// An item of a response.
+    Output(u32),
+    /// A content block of a message.
+    Content(u32),
+    /// A message, all but its blocks.
+    Message,
+}
+
+/// Names the places of texts, asked for in the order of what they stand in.
+pub(super) struct Places<'a> {
+    data: &'a str,
+    home: Home,
+    locator: Option<Locator<'a>>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(data: &'a str, home: Home) -> Places<'a> {
+        Places { data, home, locator: None }
+    }
+
+    fn name(&mut self, piece: &Piece) -> String {
+        let locator = self.locator.get_or_insert_with(|| Locator::new(self.data.as_bytes(), MAX_DEPTH));
+        let path = locator.path(piece.span.start);
+        let (head, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        match (self.home, head) {
+            (Home::Output(at), "item") => format!("output[{at}]{rest}"),
+            (Home::Content(at), "content_block" | "delta") => format!("content[{at}]{rest}"),
+            (Home::Output(_), "response") | (Home::Message, "message" | "delta") => {
+                rest.trim_start_matches('.').to_owned()
+            }
+            _ => path,
+        }
+    }
 }
 
 impl Texts {
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.tokens.clear();
-        self.location.clear();
+        (self.too_many, self.home) = (false, Home::Answer);
     }
 
-    /// Where the next value stands in the answer: `choices[0]`.
-    pub(super) fn locate(&mut self, place: &str) {
-        self.location.clear();
-        self.location.push_str(place);
+    /// Fails where a guard would have to read more texts than were collected.
+    pub(super) fn check(&self, core: &Core) -> Result<(), Halt> {
+        if core.lanes.guarded() && self.too_many {
+            return Err(Halt::Guard("too many texts in one answer"));
+        }
+        Ok(())
     }
 
     /// Collects from the value of the member `key`, which `walk` has just read; it began at `begins`.
@@ -113,15 +163,13 @@ impl Texts {
         value: Value<'_>,
         begins: usize,
     ) -> Result<(), Invalid> {
-        let outside = self.location.len();
-        if outside > 0 {
-            self.location.push('.');
-        }
-        self.location.push_str(key);
         match (key, value) {
             ("logprobs" | "token_ids", Value::Array | Value::Object) => {
                 walk.finish(&value)?;
-                self.tokens.push(begins..walk.at());
+                self.too_many |= self.tokens.len() >= MAX_PIECES;
+                if !self.too_many {
+                    self.tokens.push(begins..walk.at());
+                }
             }
             ("input" | "arguments", Value::Array | Value::Object) => {
                 walk.finish(&value)?;
@@ -140,7 +188,6 @@ impl Texts {
             }
             _ => self.collect(walk, value)?,
         }
-        self.location.truncate(outside);
         Ok(())
     }
 
@@ -155,16 +202,9 @@ impl Texts {
                 }
             }
             Value::Array => {
-                let outside = self.location.len();
-                let mut at = 0_usize;
                 while walk.element()? {
-                    self.location.push('[');
-                    self.location.push_str(itoa::Buffer::new().format(at));
-                    self.location.push(']');
                     let value = walk.value()?;
                     self.collect(walk, value)?;
-                    self.location.truncate(outside);
-                    at += 1;
                 }
             }
             Value::String(text) => self.add(text.span(), Kind::Text),
@@ -196,15 +236,27 @@ impl Texts {
         Ok(())
     }
 
-    fn add(&mut self, span: Range<usize>, kind: Kind) {
-        self.pieces.push(Piece { span, kind, location: self.location.clone() });
+    /// Adds a text, unless nothing is in it: `""`, `{}`.
+    pub(super) fn add(&mut self, span: Range<usize>, kind: Kind) {
+        if span.len() <= 2 {
+            return;
+        }
+        self.too_many |= self.pieces.len() >= MAX_PIECES;
+        if !self.too_many {
+            self.pieces.push(Piece { span, kind });
+        }
     }
 }
 
 /// Passes one text; whether it changed. What changes is put into the core's splice.
-pub(super) fn pass_piece(core: &mut Core, data: &str, piece: &Piece, end: End) -> Result<bool, Halt> {
-    let literal = &data[piece.span.clone()];
-    let location = || piece.location.clone();
+pub(super) fn pass_piece(
+    core: &mut Core,
+    places: &mut Places<'_>,
+    piece: &Piece,
+    end: End,
+) -> Result<bool, Halt> {
+    let literal = &places.data[piece.span.clone()];
+    let location = || places.name(piece);
     let passed = match piece.kind {
         Kind::Raw => core.lanes.once(location, Inside::Json, end, literal)?,
         Kind::Arguments => core.lanes.once(location, Inside::Json, end, &inner(literal))?,
@@ -227,9 +279,11 @@ pub(super) fn pass_piece(core: &mut Core, data: &str, piece: &Piece, end: End) -
 
 /// Passes all of them, each whole; whether one changed.
 pub(super) fn pass_all(core: &mut Core, data: &str, texts: &Texts) -> Result<bool, Halt> {
+    texts.check(core)?;
+    let mut places = Places::new(data, texts.home);
     let mut changed = false;
     for piece in &texts.pieces {
-        changed |= pass_piece(core, data, piece, End::Whole)?;
+        changed |= pass_piece(core, &mut places, piece, End::Whole)?;
     }
     Ok(changed)
 }
@@ -259,28 +313,23 @@ mod tests {
     fn texts_are_found_wherever_they_stand() {
         let data = r#"{"type":"message","id":"x","content":[{"type":"output_text","text":"a","logprobs":[1],
             "annotations":[{"url":"b","n":1}]},"bare"],"arguments":"{}","input":{"k":1},"encrypted_content":"zz",
-            "thinking":"t","summary":null}"#;
+            "thinking":"t","summary":null,"name":""}"#;
         let mut walk = Walk::over(data, 16).expect("JSON");
         let value = walk.value().expect("JSON");
         let mut texts = Texts::default();
-        texts.locate("output[3]");
         texts.collect(&mut walk, value).expect("JSON");
-        let seen: Vec<(&str, Kind, &str)> = texts
-            .pieces
-            .iter()
-            .map(|piece| (&data[piece.span.clone()], piece.kind, &*piece.location))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("\"a\"", Kind::Text, "output[3].content[0].text"),
-                ("\"b\"", Kind::Text, "output[3].content[0].annotations[0].url"),
-                ("\"bare\"", Kind::Text, "output[3].content[1]"),
-                ("\"{}\"", Kind::Arguments, "output[3].arguments"),
-                ("{\"k\":1}", Kind::Raw, "output[3].input"),
-                ("\"t\"", Kind::Signed, "output[3].thinking"),
-            ]
-        );
+        let mut places = Places::new(data, Home::Answer);
+        let mut see = |piece: &Piece| (&data[piece.span.clone()], piece.kind, places.name(piece));
+        let seen: Vec<(&str, Kind, String)> = texts.pieces.iter().map(&mut see).collect();
+        let expect = [
+            ("\"a\"", Kind::Text, "content[0].text"),
+            ("\"b\"", Kind::Text, "content[0].annotations[0].url"),
+            ("\"bare\"", Kind::Text, "content[1]"),
+            ("\"{}\"", Kind::Arguments, "arguments"),
+            ("{\"k\":1}", Kind::Raw, "input"),
+            ("\"t\"", Kind::Signed, "thinking"),
+        ];
+        assert_eq!(seen, expect.map(|(text, kind, place)| (text, kind, place.to_owned())));
         assert_eq!(texts.tokens.len(), 1);
     }
 }

@@ -25,6 +25,11 @@ fn belongs(byte: u8) -> bool {
     letter | digit | (byte == b'+') | (byte == b'/') | (byte == b'=') | (byte == b'-') | (byte == b'_')
 }
 
+/// The same without the alphabet that is made for URLs, of which keys are as well: images, audio and files have none of it.
+pub(crate) fn is_standard_base64(raw: &str) -> bool {
+    memchr::memchr2(b'-', b'_', raw.as_bytes()).is_none() && is_base64(raw)
+}
+
 /// Whether a string is a data URL in base64, of any type or of one that begins so (`image/`).
 pub(crate) fn is_data_url(raw: &str, of_type: &str) -> bool {
     const LONGEST_TYPE: usize = 256;
@@ -40,7 +45,7 @@ pub(crate) fn is_data_url(raw: &str, of_type: &str) -> bool {
     scheme.eq_ignore_ascii_case("data:")
         && media_type.bytes().all(is_type)
         && media_type.starts_with(of_type)
-        && is_base64(data)
+        && is_standard_base64(data)
 }
 
 #[cfg(test)]
@@ -79,6 +84,9 @@ mod tests {
             ("data:image/png;base64,YWxpY2U=", true, true),
             ("DATA:Image/PNG;base64,YWxpY2U=", true, true),
             (r"data:image\/png;base64,YWxpY2U=", true, true),
+            (r"data:image/png;base64,YWxp+/\/==", true, true),
+            ("data:image/png;base64,ghp_YWxpY2U", false, false),
+            ("data:image/png;base64,YWxp-Y2U", false, false),
             ("data:;base64,YWxpY2U=", true, false),
             ("data:text/plain;charset=utf-8;base64,YWxpY2U=", true, false),
             ("data:;base64,write to alice@corp.com", false, false),

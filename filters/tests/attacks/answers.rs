@@ -270,6 +270,26 @@ fn surfaces() -> Vec<Attempt> {
             {"type": "message", "id": "i", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]}}));
         named(&events)
     };
+    let block = |events: &[Value], reason: &str| {
+        let mut all = vec![
+            json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "m"}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        ];
+        all.extend(events.iter().cloned());
+        all.push(json!({"type": "content_block_stop", "index": 0}));
+        all.push(json!({"type": "message_delta", "delta": {"stop_reason": reason}}));
+        all.push(json!({"type": "message_stop"}));
+        named(&all)
+    };
+    let text = |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let (left, right) = EMAIL.split_at(9);
+    let late =
+        block(&[text(left), json!({"type": "content_block_stop", "index": 0}), text(right)], "end_turn");
+    let stopped = block(&[text("It is alice.liddell@corp-sec")], "stop_sequence");
+    let like_image = block(&[text(&format!("data:image/png;base64,{TOKEN}"))], "end_turn");
+    let in_pieces = named(&[left, right].map(|text| {
+        json!({"type": "response.reasoning.delta", "output_index": 0, "content_index": 0, "delta": {"text": text}})
+    }));
     let on = |api, what, written: &str, stream, why| Attempt {
         what,
         written: written.to_owned(),
@@ -292,6 +312,40 @@ fn surfaces() -> Vec<Attempt> {
             responses,
             "All three are masked alike.",
         ),
+        on(
+            Api::Responses,
+            "Responses: deltas that are objects",
+            r#"`delta: {"text": "alice.lid"}`, …"#,
+            in_pieces,
+            "What may be a piece and is no lane ends the answer in GUARDRAIL_FAILED.",
+        ),
+        on(
+            Api::Messages,
+            "A block that goes on after its end",
+            "`alice.lid`, `content_block_stop`, `dell@…`",
+            late,
+            "The rest does not leave: GUARDRAIL_FAILED.",
+        ),
+        Attempt {
+            carrier: Carrier::Answer(Api::Messages, stopped, "liddell@corp-sec".to_owned()),
+            ..on(
+                Api::Messages,
+                "A stop sequence inside a value",
+                "It is alice.liddell@corp-sec",
+                String::new(),
+                "Whatever does not say that the text is whole has cut it.",
+            )
+        },
+        Attempt {
+            carrier: Carrier::Answer(Api::Messages, like_image, TOKEN.to_owned()),
+            ..on(
+                Api::Messages,
+                "A text that looks like an image",
+                "`data:image/png;base64,ghp_…`",
+                String::new(),
+                "A data URL is one where URLs and files stand, and has no letters but those of base64.",
+            )
+        },
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::answer::core::MAX_DEPTH;
-use crate::answer::texts::{Texts, is_no_text};
+use crate::answer::texts::{Home, Kind, Texts, is_no_text};
 use crate::answer::usage::Counts;
 use crate::json::{Invalid, Value, Walk, whole_index};
 
@@ -14,7 +14,7 @@ pub(super) struct Read {
     pub(super) index: u32,
     /// `type` of the delta or of the content block.
     pub(super) inner: String,
-    /// Strings directly in the delta or block: the texts of lanes.
+    /// Strings directly in the delta or block of a content block: the texts of lanes.
     pub(super) fields: Vec<Field>,
     /// Texts anywhere else.
     pub(super) texts: Texts,
@@ -24,9 +24,13 @@ pub(super) struct Read {
     pub(super) stop_reason: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
     pub(super) error: bool,
-    /// Which block it is of cannot be told.
+    /// Which block it is of cannot be told, or what of it may go on.
     pub(super) odd: bool,
 }
+
+/// Most fields of one delta or block, and the longest name of one.
+const MAX_FIELDS: usize = 256;
+const LONGEST_NAME: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Field {
@@ -44,6 +48,7 @@ impl Read {
         self.texts.clear();
         (self.index, self.odd) = (0, false);
         (self.signed, self.stop_reason, self.model, self.error) = (false, None, None, false);
+        let mut nested = false;
         let mut walk = Walk::over(data, MAX_DEPTH)?;
         let value = walk.value()?;
         if !matches!(value, Value::Object) {
@@ -62,7 +67,12 @@ impl Read {
                     self.odd |= index.is_none();
                     self.index = index.unwrap_or(0);
                 }
-                ("delta" | "content_block", Value::Object) => self.read_inner(&mut walk)?,
+                ("delta" | "content_block", Value::Object) => nested |= self.read_inner(&mut walk)?,
+                (name @ ("delta" | "content_block"), value) => {
+                    let known = self.texts.pieces.len();
+                    self.texts.collect_member(&mut walk, name, value, begins)?;
+                    nested |= self.texts.pieces.len() > known;
+                }
                 ("message", Value::Object) => self.read_message(&mut walk, counts)?,
                 ("usage", Value::Object) => counts.read(&mut walk)?,
                 ("error", Value::Object | Value::String(_)) => {
@@ -72,10 +82,21 @@ impl Read {
                 (name, value) => self.texts.collect_member(&mut walk, name, value, begins)?,
             }
         }
+        let of_block = self.kind.starts_with("content_block");
+        self.texts.home = if of_block { Home::Content(self.index) } else { Home::Message };
+        self.odd |= nested && self.kind == "content_block_delta" || self.inner.len() > LONGEST_NAME;
+        if !matches!(&*self.kind, "content_block_start" | "content_block_delta") {
+            for field in self.fields.drain(..) {
+                self.texts.add(field.span, Kind::Text);
+            }
+            self.texts.pieces.sort_by_key(|piece| piece.span.start);
+        }
         walk.end()
     }
 
-    fn read_inner(&mut self, walk: &mut Walk<'_>) -> Result<(), Invalid> {
+    /// Whether texts stand deeper than those of lanes, which nothing says to be whole. Citations are.
+    fn read_inner(&mut self, walk: &mut Walk<'_>) -> Result<bool, Invalid> {
+        let mut nested = false;
         while let Some(key) = walk.key()? {
             let begins = walk.value_start();
             let value = walk.value()?;
@@ -86,12 +107,20 @@ impl Read {
                 // It is one of the caller's own.
                 ("stop_sequence", Value::String(_)) => {}
                 (name, Value::String(text)) if !is_no_text(name, text) => {
-                    self.fields.push(Field { name: name.to_owned(), span: text.span() });
+                    let fits = self.fields.len() < MAX_FIELDS && name.len() <= LONGEST_NAME;
+                    self.odd |= !fits;
+                    if fits {
+                        self.fields.push(Field { name: name.to_owned(), span: text.span() });
+                    }
                 }
-                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
+                (name, value) => {
+                    let known = self.texts.pieces.len();
+                    self.texts.collect_member(walk, name, value, begins)?;
+                    nested |= name != "citation" && self.texts.pieces.len() > known;
+                }
             }
         }
-        Ok(())
+        Ok(nested)
     }
 
     fn read_message(&mut self, walk: &mut Walk<'_>, counts: &mut Counts) -> Result<(), Invalid> {
@@ -101,8 +130,9 @@ impl Read {
             match (&*key.decode(), value) {
                 ("usage", Value::Object) => counts.read(walk)?,
                 ("model", Value::String(text)) => self.model = Some(text.span()),
-                ("content", value) => self.texts.collect_member(walk, "content", value, begins)?,
-                (_, value) => walk.finish(&value)?,
+                // It is one of the caller's own.
+                ("stop_sequence", Value::String(_)) => {}
+                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
             }
         }
         Ok(())

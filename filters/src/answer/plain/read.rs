@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::answer::core::MAX_DEPTH;
+use crate::answer::responses::repeats_request;
 use crate::answer::texts::{THINKING, Texts};
 use crate::answer::usage::Counts;
 use crate::chat::Api;
@@ -18,6 +19,10 @@ pub(super) struct Whole {
     pub(super) inside: Option<Range<usize>>,
     /// First piece that belongs to none of them.
     pub(super) beside: usize,
+    /// Tokens of those.
+    pub(super) tokens_beside: Vec<Range<usize>>,
+    /// The text of all of a response's items together.
+    pub(super) output_text: Option<Range<usize>>,
     pub(super) counts: Counts,
     /// Value of `stop_reason` (Anthropic) or `status` (Responses).
     pub(super) end: Option<Range<usize>>,
@@ -39,9 +44,14 @@ pub(super) struct Unit {
     pub(super) kind: String,
     /// Value of a choice's `finish_reason`, or of an item's `status`.
     pub(super) end: Option<Range<usize>>,
+    /// A stop sequence ended it, which vLLM and SGLang repeat.
+    pub(super) stopped: bool,
     /// Values of `tool_calls`, `function_call` and of thinking that may be signed: a block takes them out whole.
     pub(super) calls: Vec<Range<usize>>,
 }
+
+/// Most choices, items or blocks of one answer.
+const MAX_UNITS: usize = 1 << 16;
 
 impl Whole {
     pub(super) fn read(api: Api, data: &str) -> Result<Whole, Invalid> {
@@ -65,7 +75,7 @@ impl Whole {
             let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
-                (name, Value::Array) if name == list => whole.read_list(&mut walk, api, list, begins)?,
+                (name, Value::Array) if name == list => whole.read_list(&mut walk, api, begins)?,
                 ("usage", Value::Object) => whole.counts.read(&mut walk)?,
                 ("error", Value::Object | Value::String(_)) => {
                     whole.error = true;
@@ -74,28 +84,34 @@ impl Whole {
                 ("model", Value::String(text)) => whole.model = Some(text.span()),
                 ("stop_reason" | "status", Value::String(text)) => whole.end = Some(text.span()),
                 ("object" | "type", Value::String(text)) => whole.error |= text.is("error"),
-                ("output_text", value) => apart.collect_member(&mut walk, "output_text", value, begins)?,
-                ("metadata", value) => {
-                    whole.has_metadata = true;
-                    walk.finish(&value)?;
+                // It is one of the caller's own.
+                ("stop_sequence", Value::String(_)) => {}
+                (name, value) => {
+                    whole.has_metadata |= name == "metadata";
+                    if name == "output_text" && matches!(value, Value::String(_)) {
+                        whole.output_text = Some(begins..walk.at());
+                    }
+                    if api == Api::Responses && repeats_request(name) {
+                        walk.finish(&value)?;
+                    } else {
+                        apart.collect_member(&mut walk, name, value, begins)?;
+                    }
                 }
-                // The rest of a response repeats the request; beside choices anything may stand.
-                (name, value) if list == "choices" => apart.collect_member(&mut walk, name, value, begins)?,
-                (_, value) => walk.finish(&value)?,
             }
         }
         whole.brace = walk.at() - 1;
         whole.beside = whole.texts.pieces.len();
         whole.texts.pieces.append(&mut apart.pieces);
+        whole.tokens_beside = apart.tokens;
+        whole.texts.too_many |= apart.too_many;
         walk.end()?;
         Ok(whole)
     }
 
-    fn read_list(&mut self, walk: &mut Walk<'_>, api: Api, list: &str, begins: usize) -> Result<(), Invalid> {
+    fn read_list(&mut self, walk: &mut Walk<'_>, api: Api, begins: usize) -> Result<(), Invalid> {
         while walk.element()? {
             let (first, tokens) = (self.texts.pieces.len(), self.texts.tokens.len());
             let start = walk.value_start();
-            self.texts.locate(&format!("{list}[{}]", self.units.len()));
             let mut unit = Unit::default();
             let value = walk.value()?;
             match value {
@@ -105,7 +121,10 @@ impl Whole {
             unit.span = start..walk.at();
             unit.pieces = first..self.texts.pieces.len();
             unit.tokens = tokens..self.texts.tokens.len();
-            self.units.push(unit);
+            self.texts.too_many |= self.units.len() >= MAX_UNITS;
+            if !self.texts.too_many {
+                self.units.push(unit);
+            }
         }
         self.inside = Some(begins + 1..walk.at() - 1);
         Ok(())
@@ -121,6 +140,10 @@ impl Whole {
                     walk.finish(&value)?;
                     unit.end = Some(begins..walk.at());
                 }
+                (name @ ("stop_reason" | "matched_stop"), Value::String(_)) if choices => {
+                    unit.stopped = true;
+                    self.texts.collect_member(walk, name, value, begins)?;
+                }
                 ("message", Value::Object) if choices => self.read_message(walk, unit)?,
                 (name, value) if choices => self.texts.collect_member(walk, name, value, begins)?,
                 ("type", Value::String(text)) => unit.kind.push_str(&text.decode()),
@@ -132,8 +155,6 @@ impl Whole {
     }
 
     fn read_message(&mut self, walk: &mut Walk<'_>, unit: &mut Unit) -> Result<(), Invalid> {
-        let place = format!("choices[{}].message", self.units.len());
-        self.texts.locate(&place);
         while let Some(key) = walk.key()? {
             let begins = walk.value_start();
             let value = walk.value()?;
@@ -143,7 +164,6 @@ impl Whole {
                 unit.calls.push(begins..walk.at());
             }
         }
-        self.texts.locate(&format!("choices[{}]", self.units.len()));
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use crate::answer::core::MAX_DEPTH;
-use crate::answer::texts::Texts;
+use crate::answer::core::{MAX_DEPTH, end_for};
+use crate::answer::texts::{Home, Texts};
 use crate::answer::usage::Counts;
-use crate::json::{Invalid, Value, Walk, whole_index, whole_number};
+use crate::json::{Invalid, Str, Value, Walk, whole_index, whole_number};
+use crate::scan::End;
 
 /// What of an event matters here, as spans of its data. Used again for the next.
 #[derive(Debug, Default)]
@@ -23,18 +24,61 @@ pub(super) struct Read {
     pub(super) inner: String,
     /// Of the item or of the response.
     pub(super) status: Option<Range<usize>>,
-    /// Texts of everything but the delta; in a whole response, those of its output.
+    /// What that says of the text's end.
+    pub(super) end: Option<End>,
+    /// Texts of everything but the delta; in a whole response, those that do not repeat the request.
     pub(super) texts: Texts,
     /// First text of each output item of a whole response.
     pub(super) items: Vec<usize>,
+    /// The text of all items together.
+    pub(super) output_text: Option<Range<usize>>,
     /// The whole `response`.
     pub(super) response: Option<Range<usize>>,
     pub(super) model: Option<Range<usize>>,
     pub(super) error: bool,
-    /// Which text it is of cannot be told.
+    /// Which text it is of cannot be told, or what of it may go on.
     pub(super) odd: bool,
     /// The response says what it cost.
     pub(super) has_usage: bool,
+}
+
+/// Longest type and id. Of longer ones too many could be remembered.
+const LONGEST_TYPE: usize = 256;
+const LONGEST_ID: usize = 4 << 10;
+
+/// Most items of one response.
+const MAX_ITEMS: usize = 1 << 16;
+
+/// Members of a response that repeat the request or what is not the model's, up to `id` and the like.
+/// (<https://platform.openai.com/docs/api-reference/responses/object>)
+const OF_THE_REQUEST: [&str; 22] = [
+    "background",
+    "conversation",
+    "incomplete_details",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "truncation",
+    "user",
+];
+
+/// Whether this member of a response says what was asked, not what the model answers.
+pub(in crate::answer) fn repeats_request(name: &str) -> bool {
+    OF_THE_REQUEST.binary_search(&name).is_ok()
 }
 
 impl Read {
@@ -70,7 +114,12 @@ impl Read {
                     self.part = Some(("summary_index", self.read_index(&mut walk, &value)?));
                 }
                 ("item_id", Value::String(text)) => self.item_id = Some(text.span()),
-                ("delta", Value::String(text)) => self.delta = Some(text.span()),
+                ("delta", Value::String(text)) => self.odd |= self.delta.replace(text.span()).is_some(),
+                ("delta", value) => {
+                    let known = self.texts.pieces.len();
+                    self.texts.collect_member(&mut walk, "delta", value, begins)?;
+                    self.odd |= self.texts.pieces.len() > known;
+                }
                 ("item" | "part", Value::Object) => self.read_inner(&mut walk)?,
                 ("response", Value::Object) => {
                     self.read_response(&mut walk, counts)?;
@@ -83,7 +132,15 @@ impl Read {
                 (name, value) => self.texts.collect_member(&mut walk, name, value, begins)?,
             }
         }
+        self.texts.home = Home::Output(self.output_index);
+        self.odd |= self.kind.len() > LONGEST_TYPE;
+        self.odd |= self.item_id.as_ref().is_some_and(|id| id.len() > LONGEST_ID);
         walk.end()
+    }
+
+    fn read_status(&mut self, text: Str<'_>) {
+        self.status = Some(text.span());
+        self.end = Some(end_for(&text.decode()));
     }
 
     fn read_index(&mut self, walk: &mut Walk<'_>, value: &Value<'_>) -> Result<u32, Invalid> {
@@ -99,19 +156,19 @@ impl Read {
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("type", Value::String(text)) => self.inner.push_str(&text.decode()),
-                ("status", Value::String(text)) => self.status = Some(text.span()),
+                ("status", Value::String(text)) => self.read_status(text),
                 (name, value) => self.texts.collect_member(walk, name, value, begins)?,
             }
         }
         Ok(())
     }
 
-    /// Of a whole response only the output is the model's; the rest repeats the request.
     fn read_response(&mut self, walk: &mut Walk<'_>, counts: &mut Counts) -> Result<(), Invalid> {
         while let Some(key) = walk.key()? {
+            let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
-                ("status", Value::String(text)) => self.status = Some(text.span()),
+                ("status", Value::String(text)) => self.read_status(text),
                 ("model", Value::String(text)) => self.model = Some(text.span()),
                 ("usage", Value::Object) => {
                     self.has_usage = true;
@@ -123,19 +180,31 @@ impl Read {
                 }
                 ("output", Value::Array) => {
                     while walk.element()? {
-                        self.texts.locate(&format!("output[{}]", self.items.len()));
-                        self.items.push(self.texts.pieces.len());
+                        self.texts.too_many |= self.items.len() >= MAX_ITEMS;
+                        if !self.texts.too_many {
+                            self.items.push(self.texts.pieces.len());
+                        }
                         let value = walk.value()?;
                         self.texts.collect(walk, value)?;
                     }
                 }
-                ("output_text", value @ Value::String(_)) => {
-                    self.texts.locate("");
-                    self.texts.collect_member(walk, "output_text", value, 0)?;
+                (name, value) if repeats_request(name) => walk.finish(&value)?,
+                (name, value) => {
+                    if let ("output_text", Value::String(text)) = (name, value) {
+                        self.output_text = Some(text.span());
+                    }
+                    self.texts.collect_member(walk, name, value, begins)?;
                 }
-                (_, value) => walk.finish(&value)?,
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn members_of_the_request_are_sorted() {
+        assert!(super::OF_THE_REQUEST.is_sorted());
     }
 }

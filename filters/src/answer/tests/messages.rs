@@ -1,29 +1,29 @@
 use super::*;
 
-const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":20,"cache_read_input_tokens":30,"output_tokens":1}}}"#;
+pub(super) const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":20,"cache_read_input_tokens":30,"output_tokens":1}}}"#;
 const PING: &str = r#"{"type":"ping"}"#;
-const STOP: &str = r#"{"type":"message_stop"}"#;
+pub(super) const STOP: &str = r#"{"type":"message_stop"}"#;
 
-fn start(index: u32, block: &str) -> String {
+pub(super) fn start(index: u32, block: &str) -> String {
     format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
 }
 
-fn delta(index: u32, delta: &str) -> String {
+pub(super) fn delta(index: u32, delta: &str) -> String {
     format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#)
 }
 
-fn stop(index: u32) -> String {
+pub(super) fn stop(index: u32) -> String {
     format!(r#"{{"type":"content_block_stop","index":{index}}}"#)
 }
 
-fn end(reason: &str) -> String {
+pub(super) fn end(reason: &str) -> String {
     format!(
         r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{{"output_tokens":42}}}}"#
     )
 }
 
 /// Joins events with their `event:` lines.
-fn stream<S: AsRef<str>>(events: &[S]) -> String {
+pub(super) fn stream<S: AsRef<str>>(events: &[S]) -> String {
     let mut text = String::new();
     for data in events.iter().map(AsRef::as_ref) {
         let kind = data.split('"').nth(3).expect("a type first");
@@ -32,7 +32,14 @@ fn stream<S: AsRef<str>>(events: &[S]) -> String {
     text
 }
 
-fn block(index: u32, kind: &str, begin: &str, field: &str, text: &str, size: usize) -> Vec<String> {
+pub(super) fn block(
+    index: u32,
+    kind: &str,
+    begin: &str,
+    field: &str,
+    text: &str,
+    size: usize,
+) -> Vec<String> {
     let mut events = vec![start(index, begin)];
     for piece in pieces(text, size) {
         events.push(delta(index, &format!(r#"{{"type":"{kind}","{field}":"{piece}"}}"#)));
@@ -41,24 +48,24 @@ fn block(index: u32, kind: &str, begin: &str, field: &str, text: &str, size: usi
     events
 }
 
-fn text_block(index: u32, text: &str, size: usize) -> Vec<String> {
+pub(super) fn text_block(index: u32, text: &str, size: usize) -> Vec<String> {
     block(index, "text_delta", r#"{"type":"text","text":""}"#, "text", text, size)
 }
 
-fn message(blocks: Vec<Vec<String>>, reason: &str) -> Vec<String> {
+pub(super) fn message(blocks: Vec<Vec<String>>, reason: &str) -> Vec<String> {
     let mut events = vec![START.to_owned(), PING.to_owned()];
     events.extend(blocks.into_iter().flatten());
     events.extend([end(reason), STOP.to_owned()]);
     events
 }
 
-fn lane(got: &Got, index: u32, field: &str) -> String {
+pub(super) fn lane(got: &Got, index: u32, field: &str) -> String {
     lanes(&events(&got.text))
         .remove(&format!("\"content_block_delta\"/{index}/.delta.{field}"))
         .unwrap_or_default()
 }
 
-fn kinds(got: &Got) -> Vec<String> {
+pub(super) fn kinds(got: &Got) -> Vec<String> {
     events(&got.text)
         .iter()
         .map(|said| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::answer::responses::FAMILIES;
 
 /// Numbers events, and joins them with their `event:` lines.
-fn stream(events: &[Value]) -> String {
+pub(super) fn stream(events: &[Value]) -> String {
     let mut text = String::new();
     for (at, event) in events.iter().enumerate() {
         let mut event = event.clone();
@@ -15,7 +15,7 @@ fn stream(events: &[Value]) -> String {
     text
 }
 
-fn response(status: &str, output: &Value) -> Value {
+pub(super) fn response(status: &str, output: &Value) -> Value {
     json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "error": null, "incomplete_details": null,
         "instructions": "Be brief", "model": "gpt-5-mini", "output": output, "parallel_tool_calls": true, "tools": [],
         "usage": if status == "in_progress" { Value::Null } else {
@@ -24,7 +24,7 @@ fn response(status: &str, output: &Value) -> Value {
         }, "metadata": {}})
 }
 
-fn message_item(text: &str, status: &str) -> Value {
+pub(super) fn message_item(text: &str, status: &str) -> Value {
     json!({"type": "message", "id": "msg_1", "status": status, "role": "assistant", "content": [
         {"type": "output_text", "text": text, "annotations": [], "logprobs": [{"token": text, "logprob": -0.5}]}]})
 }
@@ -37,7 +37,7 @@ fn reasoning_item(text: &str) -> Value {
     json!({"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "gAAAAABo"})
 }
 
-fn deltas(kind: &str, place: &Value, text: &str, size: usize) -> Vec<Value> {
+pub(super) fn deltas(kind: &str, place: &Value, text: &str, size: usize) -> Vec<Value> {
     let chars: Vec<char> = text.chars().collect();
     chars
         .chunks(size)
@@ -53,7 +53,7 @@ fn deltas(kind: &str, place: &Value, text: &str, size: usize) -> Vec<Value> {
         .collect()
 }
 
-fn with(mut event: Value, kind: &str, members: &Value) -> Value {
+pub(super) fn with(mut event: Value, kind: &str, members: &Value) -> Value {
     event["type"] = json!(kind);
     for (key, member) in members.as_object().expect("members") {
         event[key] = member.clone();
@@ -110,7 +110,7 @@ fn numbers(got: &Got) {
     }
 }
 
-fn joined(got: &Got, kind: &str) -> String {
+pub(super) fn joined(got: &Got, kind: &str) -> String {
     events(&got.text)
         .iter()
         .filter(|said| said.data["type"] == format!("{kind}.delta"))
@@ -118,7 +118,7 @@ fn joined(got: &Got, kind: &str) -> String {
         .collect()
 }
 
-fn find(got: &Got, kind: &str) -> Value {
+pub(super) fn find(got: &Got, kind: &str) -> Value {
     events(&got.text).into_iter().find(|said| said.data["type"] == kind).map_or(Value::Null, |said| said.data)
 }
 
