@@ -157,35 +157,53 @@ impl Messages {
 
     fn pass_start(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
         let is_text = matches!(&*self.read.inner, "text" | "thinking");
-        let index = self.read.index;
         if core.lanes.guarded() {
-            if !self.begun.insert(index) {
-                return Err(Halt::Guard(LATE));
-            }
-            if self.begun.len() > MAX_BLOCKS {
-                return Err(Halt::Guard("too many content blocks in one answer"));
-            }
+            self.begin()?;
         }
         let (leaves, _) = self.pass_fields(core, text)?;
         self.pass_texts(core, text)?;
         if leaves || !is_text {
             core.outlet.commit();
         }
-        if self.open.len() >= core.options.max_lanes {
-            return Err(Halt::Guard("too many content blocks at one time"));
-        }
-        self.open.push(Open { index, signed: self.read.signed });
+        self.open(core)?;
+        self.remember_signature();
         self.pass_on(core, text);
         Ok(())
     }
 
-    fn pass_delta(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
-        let (leaves, held) = self.pass_fields(core, text)?;
-        if self.read.signed
-            && let Some(open) = self.open.iter_mut().find(|open| open.index == self.read.index)
-        {
-            open.signed = true;
+    fn remember_signature(&mut self) {
+        let index = self.read.index;
+        if let Some(open) = self.open.iter_mut().find(|open| open.index == index) {
+            open.signed |= self.read.signed;
         }
+    }
+
+    fn begin(&mut self) -> Result<(), Halt> {
+        if !self.begun.insert(self.read.index) {
+            return Err(Halt::Guard(LATE));
+        }
+        if self.begun.len() > MAX_BLOCKS {
+            return Err(Halt::Guard("too many content blocks in one answer"));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, core: &Core) -> Result<(), Halt> {
+        if self.open.len() >= core.options.max_lanes {
+            return Err(Halt::Guard("too many content blocks at one time"));
+        }
+        self.open.push(Open { index: self.read.index, signed: false });
+        Ok(())
+    }
+
+    fn pass_delta(&mut self, core: &mut Core, text: &str) -> Result<(), Halt> {
+        // Some upstreams do not say that a block begins.
+        if core.lanes.guarded() && !self.begun.contains(&self.read.index) {
+            self.begin()?;
+            self.open(core)?;
+        }
+        let (leaves, held) = self.pass_fields(core, text)?;
+        self.remember_signature();
         self.pass_texts(core, text)?;
         let bytes = self.read.fields.iter().map(|field| field.span.len().saturating_sub(2)).sum();
         core.meter.delta(bytes);

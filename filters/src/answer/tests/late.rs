@@ -64,6 +64,10 @@ fn blocks_do_not_go_on_after_their_end() {
         assert_no_leak(&got.text, right);
         assert_eq!(got.step, LATE, "{events:?}");
     }
+    // Not every upstream says that a block begins.
+    let events = [START.to_owned(), said(left), said(right), stop(0), end("end_turn"), STOP.to_owned()];
+    let got = messages_of(&events);
+    assert_eq!((&got.step, &*lane(&got, 0, "text")), (&Step::Done, "[EMAIL_1]"));
     let mut empty = message(vec![text_block(0, "Good day", 3)], "end_turn");
     empty.insert(empty.len() - 2, said(""));
     assert_eq!(messages_of(&empty).step, Step::Done);
