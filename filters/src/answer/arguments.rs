@@ -135,6 +135,11 @@ impl Arguments {
         held
     }
 
+    /// Whether a whole value is there.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
     pub(super) fn held(&self) -> usize {
         self.token.len() + self.cut.len() + self.text.held()
     }

@@ -4,11 +4,13 @@
 mod read;
 mod write;
 
-use read::Chunk;
+use std::ops::Range;
 
-use super::core::{Core, Halt, Seen};
+use read::{Chunk, Owner};
+
+use super::core::{Core, Halt, LATE, Seen, end_for};
 use super::lanes::{Field, Inside, Key, Passed};
-use super::texts::{hide_tokens, pass_all};
+use super::texts::{hide_tokens, inner, pass_all};
 use super::{Fault, FaultKind};
 use crate::frames::Event;
 use crate::json;
@@ -202,20 +204,30 @@ impl Chat {
     ) -> Result<(), Halt> {
         let choice = &self.chunk.choices[at];
         let (index, slots) = (choice.index, choice.slots.clone());
-        let end = choice.finish.as_ref().map(|span| match text[span.clone()].trim_matches('"') {
-            "length" | "max_tokens" => End::CutShort,
-            _ => End::Whole,
+        let end = choice.finish.as_ref().map(|reason| match end_for(&inner(&text[reason.clone()])) {
+            End::Whole if choice.stopped => End::CutShort,
+            end => end,
         });
         amount.content |= choice.calls || end.is_some();
         amount.kept |= choice.role || choice.other;
         let role = choice.role;
         let progress = self.progress(core, index)?;
+        if core.lanes.acts() {
+            let says = self.chunk.slots[slots.clone()].iter().any(|slot| slot.span.len() > 2);
+            if says && self.choices[progress].finished {
+                return Err(Halt::Guard(LATE));
+            }
+            for span in &self.chunk.choices[at].repeated {
+                let is_text = text[span.start..].starts_with('"');
+                core.splice.replace(span.clone(), if is_text { b"\"\"" } else { b"null" });
+            }
+        }
         self.close_signed(core, at)?;
         let (mut changed, mut whole) = (false, false);
-        for slot in slots {
+        for slot in slots.clone() {
             let signature = self.chunk.choices[at].signed.contains(&self.chunk.slots[slot].field);
             let end = if signature { Some(End::Whole) } else { end };
-            let (passed, empty) = self.pass_slot(core, text, index, slot, end)?;
+            let (passed, empty) = self.pass_slot(core, text, index, slot..slots.end, end)?;
             self.settled = slot + 1;
             let leaves = match passed {
                 Passed::Same => !empty,
@@ -239,7 +251,7 @@ impl Chat {
             self.close_lanes(core, Some(index), end)?;
             self.choices[progress].finished = true;
             if let Some(reason) = &self.chunk.choices[at].finish {
-                core.ended_with(&json::decode(text[reason.clone()].trim_matches('"')));
+                core.ended_with(&inner(&text[reason.clone()]));
             }
         }
         Ok(())
@@ -260,27 +272,30 @@ impl Chat {
         Ok(())
     }
 
-    /// Passes one text of a choice; whether it was empty to begin with.
+    /// Passes the first text of these, which are the rest of a choice; whether it was empty to begin with.
     fn pass_slot(
         &mut self,
         core: &mut Core,
         text: &str,
         index: u32,
-        at: usize,
+        slots: Range<usize>,
         end: Option<End>,
     ) -> Result<(Passed, bool), Halt> {
-        let slot = &self.chunk.slots[at];
+        let slot = &self.chunk.slots[slots.start];
         let (field, sub, span, signed) = (slot.field, slot.sub, slot.span.clone(), slot.signed);
         let key = Key { index, sub, field };
         if core.lanes.guarded()
             && let Some(id) = slot.call.clone()
         {
-            self.begin_call(core, key, &text[id])?;
+            let later = self.chunk.slots[slots.clone()].iter().skip(1).take_while(|slot| slot.call.is_none());
+            let name = std::iter::once(slot).chain(later).find(|slot| slot.field == Field::Name);
+            let name = name.map(|slot| inner(&text[slot.span.clone()]).into_owned()).unwrap_or_default();
+            self.begin_call(core, key, &text[id], &name)?;
         }
         self.current = Some(key);
         let decoded = json::decode(&text[span.start + 1..span.end - 1]);
-        let slots = &self.chunk.slots;
-        let last = || !slots[at + 1..].iter().any(|later| (later.field, later.sub) == (field, sub));
+        let later = &self.chunk.slots[slots.start + 1..slots.end];
+        let last = || !later.iter().any(|later| (later.field, later.sub) == (field, sub));
         let inside = match field {
             Field::ToolArguments | Field::FunctionArguments => Inside::Json,
             _ if signed => Inside::Signed,
@@ -312,17 +327,36 @@ impl Chat {
         core.lanes.once(|| key.location(core.options.api), Inside::Text, End::Whole, name)
     }
 
-    /// A call begins. Some upstreams give every call the same index: then the one before it is over.
-    fn begin_call(&mut self, core: &mut Core, key: Key, id: &str) -> Result<(), Halt> {
+    /// A call begins. Some upstreams give every call the same index: then the one before it is over. Others give every piece of
+    /// a call another id: it goes on until its arguments are whole, or another function is named.
+    fn begin_call(&mut self, core: &mut Core, key: Key, id: &str, name: &str) -> Result<(), Halt> {
+        let whole = core.lanes.is_over(Key { field: Field::ToolArguments, ..key });
         let tool = self.tool(core, key)?;
-        let over = !tool.id.is_empty() && *tool.id != *id;
-        if tool.id.is_empty() || over {
-            (tool.id, tool.name) = (id.into(), "".into());
+        let known = std::mem::replace(&mut tool.id, id.into());
+        let another = !name.is_empty() && !tool.name.is_empty() && *tool.name != *name;
+        if *known == *id || !whole && !another {
+            return Ok(());
         }
-        if over {
-            self.close_lane(core, Key { field: Field::ToolArguments, ..key }, End::Whole)?;
+        tool.name = "".into();
+        let end = if whole { End::Whole } else { End::CutShort };
+        while let Some(key) = core.lanes.any_open(|lane| self.is_of_call(lane, key)) {
+            self.close_lane(core, key, end)?;
         }
         Ok(())
+    }
+
+    /// Whether a lane is one of the call that `key` is of.
+    fn is_of_call(&self, lane: Key, key: Key) -> bool {
+        let of_a_call = match lane.field {
+            Field::ToolArguments => true,
+            Field::Other(at) => self
+                .chunk
+                .places
+                .get(usize::from(at))
+                .is_some_and(|place| matches!(place.of, Owner::Call | Owner::CalledFunction)),
+            _ => false,
+        };
+        of_a_call && (lane.index, lane.sub) == (key.index, key.sub)
     }
 
     fn tool(&mut self, core: &Core, key: Key) -> Result<&mut Tool, Halt> {

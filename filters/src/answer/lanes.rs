@@ -205,6 +205,12 @@ impl Lanes {
         self.open.iter().any(|lane| wanted(lane.key) && lane.reader.held() > 0)
     }
 
+    /// Whether a lane has a whole JSON value.
+    pub(super) fn is_over(&self, key: Key) -> bool {
+        let over = |lane: &Lane| matches!(&lane.reader, Reader::Json(arguments) if arguments.is_over());
+        self.open.iter().any(|lane| lane.key == key && over(lane))
+    }
+
     /// A whole text at once.
     pub(super) fn once(
         &mut self,
@@ -348,6 +354,7 @@ impl Key {
     pub(super) fn location(self, api: Api) -> String {
         let Key { index, sub, field } = self;
         match (api, field) {
+            (Api::Completions, Field::Other(_)) => format!("choices[{index}]"),
             (Api::Completions, _) => format!("choices[{index}].text"),
             (Api::Messages, Field::ToolArguments) => format!("content[{index}].input"),
             (Api::Messages, Field::Thinking) => format!("content[{index}].thinking"),

@@ -3,6 +3,7 @@
 mod beside;
 mod chat;
 mod ends;
+mod joined;
 mod kept;
 mod late;
 mod messages;

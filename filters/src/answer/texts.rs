@@ -34,7 +34,8 @@ const NO_TEXT: [&str; 22] = [
 ];
 
 /// Keys that hold a filter's verdict on a text: names of categories and grades, repeated in every chunk of some providers.
-const VERDICTS: [&str; 3] = ["content_filter_result", "content_filter_results", "prompt_filter_results"];
+pub(super) const VERDICTS: [&str; 3] =
+    ["content_filter_result", "content_filter_results", "prompt_filter_results"];
 
 /// Keys that hold a URL or a file, which may be an image. Under any other a model may write what looks like one.
 const PAYLOADS: [&str; 9] =

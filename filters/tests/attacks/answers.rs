@@ -65,6 +65,22 @@ fn chats() -> Vec<Attempt> {
             .map(|c| (0, json!({"tool_calls": [{"index": 0, "function": {"arguments": c.to_string()}}]})));
         chat(std::iter::once((0, start)).chain(pieces).collect::<Vec<_>>())
     };
+    let event = |mut choice: Value| {
+        choice["index"] = json!(0);
+        format!("data: {}\n\n", json!({"id": "c", "created": 1, "model": "m", "choices": [choice]}))
+    };
+    let new_ids = {
+        let text = json!({"to": EMAIL}).to_string();
+        let pieces = text.chars().enumerate().map(|(at, c)| {
+            (0, json!({"tool_calls": [{"index": 0, "id": at.to_string(), "function": {"arguments": c.to_string()}}]}))
+        });
+        chat(pieces.collect::<Vec<_>>())
+    };
+    let so_far: String = {
+        let letters = by_letter(EMAIL);
+        let said = |at: usize| json!({"message": {"content": letters[..=at].concat()}, "delta": {"content": letters[at]}});
+        (0..letters.len()).map(|at| event(said(at))).chain([chat([(0, json!({}))])]).collect()
+    };
     let escaped_forms = EMAIL.replace('@', "%40").replacen('.', "&#46;", 1).replace('.', "&period;");
     let padded: String = EMAIL
         .chars()
@@ -197,6 +213,46 @@ fn chats() -> Vec<Attempt> {
             "Comments of an upstream are not passed on.",
         ),
         said(
+            "A field of a choice that nobody knows, by letter",
+            "`choices[].x`",
+            by_letter(EMAIL)
+                .iter()
+                .map(|letter| event(json!({"x": letter, "delta": {}, "finish_reason": null})))
+                .chain([chat([(0, json!({}))])])
+                .collect(),
+            EMAIL,
+            true,
+            "Unknown texts of a choice or a function are lanes as well.",
+        ),
+        said(
+            "A call whose pieces have an id each",
+            r#"`{"id": "1", "function": {"arguments": "{\"to\":\"ali"}}` …"#,
+            new_ids,
+            EMAIL,
+            true,
+            "A call goes on until its arguments are whole or another function is named.",
+        ),
+        said(
+            "A `message` with all so far beside each delta",
+            r#"`{"message": {"content": "alice"}, "delta": {"content": "e"}}` …"#,
+            so_far,
+            EMAIL,
+            true,
+            "What repeats the deltas leaves empty.",
+        ),
+        said(
+            "Text after the end of its choice",
+            r#"`alice` with `"finish_reason": "stop"`, then `.liddell` …"#,
+            format!(
+                "{}{}",
+                event(json!({"delta": {"content": &EMAIL[..7]}, "finish_reason": "stop"})),
+                chat([content(&EMAIL[7..])])
+            ),
+            EMAIL,
+            true,
+            "The answer ends in GUARDRAIL_FAILED.",
+        ),
+        said(
             "A key of an object that nobody knows",
             r#"`delta` `{"attributes": {"alice…": 1}}`"#,
             chat([(0, json!({"content": "Hi", "attributes": {EMAIL: 1}}))]),
@@ -235,6 +291,19 @@ fn chats() -> Vec<Attempt> {
             "liddell@corp-sec",
             true,
             "At a cut-off end what had begun as a value is masked.",
+        ),
+        said(
+            "A filter or a stop sequence cuts a value",
+            r#"`"finish_reason": "content_filter"`, `"stop_reason": ".com"`"#,
+            chat([
+                content("It is alice.liddell@corp-sec"),
+                (1, json!({"content": "It is alice.liddell@corp-sec"})),
+            ])
+            .replacen("\"stop\"", "\"content_filter\"", 1)
+            .replacen("\"stop\"", "\"stop\",\"stop_reason\":\".com\"", 1),
+            "liddell@corp-sec",
+            true,
+            "Whole is what ends by itself or in a call; any other end may be anywhere.",
         ),
     ]
 }

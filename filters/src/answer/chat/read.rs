@@ -4,8 +4,8 @@ mod places;
 
 use std::ops::Range;
 
-pub(super) use places::Place;
 use places::Segment;
+pub(super) use places::{Owner, Place};
 
 use crate::answer::core::MAX_DEPTH;
 use crate::answer::lanes::Field;
@@ -28,13 +28,15 @@ pub(super) struct Chunk {
     pub(super) envelope: Vec<Range<usize>>,
     /// It carries something besides envelope, choices and usage.
     pub(super) other: bool,
-    /// Texts in members of deltas that no surface names.
+    /// Texts in members of choices and deltas that no surface names.
     pub(super) places: Vec<Place>,
     /// Texts beside the choices' own: each stands whole in this chunk.
     pub(super) texts: Texts,
     /// It has a form in which text cannot be told from the rest, or more members than can be told apart.
     pub(super) odd: bool,
     path: Vec<Segment>,
+    /// Choices whose deltas have said something.
+    spoken: Vec<u32>,
     /// Literals of this chunk that are no pieces: a delta made here does not repeat them.
     once: Vec<Range<usize>>,
 }
@@ -54,6 +56,8 @@ pub(super) struct Choice {
     pub(super) index: u32,
     /// Of `finish_reason`, where it is a string.
     pub(super) finish: Option<Range<usize>>,
+    /// A stop sequence or token cut it.
+    pub(super) stopped: bool,
     /// Values that tell the tokens of the text: `logprobs`, `token_ids`.
     pub(super) tokens: Vec<Range<usize>>,
     /// `slots[..]` of this choice.
@@ -61,6 +65,8 @@ pub(super) struct Choice {
     /// Lanes whose signature is here: nothing of them may follow.
     pub(super) signed: Vec<Field>,
     pub(super) role: bool,
+    /// What a `message` says again that deltas say.
+    pub(super) repeated: Vec<Range<usize>>,
     /// A tool call begins here.
     pub(super) calls: bool,
     /// It carries something that is no text.
@@ -80,6 +86,24 @@ pub(super) struct Slot {
     /// A signature comes with it, or may come.
     pub(super) signed: bool,
 }
+
+/// What a delta or message added to a chunk, and to a choice.
+struct Said {
+    slots: Range<usize>,
+    signed: Range<usize>,
+    tokens: Range<usize>,
+}
+
+/// Members of choices that come whole, with all that is in them.
+const CHOICE_WHOLE: [&str; 7] = [
+    "content_filter_offsets",
+    "error",
+    "finish_details",
+    "matched_stop",
+    "native_finish_reason",
+    "prompt_logprobs",
+    "stop_reason",
+];
 
 /// The "tool" of a legacy `function_call`.
 const LEGACY: u32 = u32::MAX;
@@ -197,6 +221,7 @@ impl Chunk {
             self.odd = true;
             return walk.finish(&value);
         }
+        let (mut delta, mut message) = (None, None);
         while let Some(key) = walk.key()? {
             let begins = walk.value_start();
             let value = walk.value()?;
@@ -207,21 +232,58 @@ impl Chunk {
                 }
                 ("finish_reason", Value::String(text)) => choice.finish = Some(text.span()),
                 ("text", Value::String(text)) => self.add(Field::Text, 0, text),
-                ("delta" | "message", Value::Object) => self.read_delta(walk, &mut choice)?,
+                (name @ ("delta" | "message"), Value::Object) => {
+                    let read = self.read_said(walk, &mut choice)?;
+                    let said = if name == "delta" { &mut delta } else { &mut message };
+                    self.odd |= said.replace(read).is_some();
+                }
                 ("logprobs" | "token_ids", Value::Object | Value::Array) => {
                     walk.finish(&value)?;
                     choice.tokens.push(begins..walk.at());
                 }
                 (_, Value::Null) => {}
-                (name, value) => {
+                (name, value) if CHOICE_WHOLE.contains(&name) => {
                     choice.other = true;
+                    let stop = matches!(value, Value::Number(_))
+                        || matches!(value, Value::String(text) if !text.raw().is_empty());
+                    choice.stopped |= stop && matches!(name, "stop_reason" | "matched_stop");
                     self.texts.collect_member(walk, name, value, begins)?;
+                }
+                (name, value) => {
+                    self.path.push(Segment::Choice);
+                    self.read_other(walk, &mut choice, name, key, value, begins)?;
+                    self.path.pop();
                 }
             }
         }
+        self.set_apart(&mut choice, delta, message);
         choice.slots.end = self.slots.len();
         self.choices.push(choice);
         Ok(())
+    }
+
+    fn read_said(&mut self, walk: &mut Walk<'_>, choice: &mut Choice) -> Result<Said, Invalid> {
+        let (slots, signed, tokens) = (self.slots.len(), choice.signed.len(), choice.tokens.len());
+        self.read_delta(walk, choice)?;
+        Ok(Said {
+            slots: slots..self.slots.len(),
+            signed: signed..choice.signed.len(),
+            tokens: tokens..choice.tokens.len(),
+        })
+    }
+
+    /// Some servers send a `message` with all that was said so far beside deltas, or behind them: of their lanes it is no part.
+    fn set_apart(&mut self, choice: &mut Choice, delta: Option<Said>, message: Option<Said>) {
+        let says = |slot: &Slot| slot.span.len() > 2;
+        if delta.is_some_and(|delta| self.slots[delta.slots].iter().any(says))
+            && !self.spoken.contains(&choice.index)
+        {
+            self.spoken.push(choice.index);
+        }
+        let Some(message) = message.filter(|_| self.spoken.contains(&choice.index)) else { return };
+        choice.repeated.extend(self.slots.drain(message.slots).map(|slot| slot.span));
+        choice.repeated.extend(choice.tokens.drain(message.tokens));
+        choice.signed.drain(message.signed);
     }
 
     /// Which of several it is. What cannot be told apart cannot be checked.
@@ -257,7 +319,7 @@ impl Chunk {
                     }
                 }
                 ("function_call", Value::Object) => {
-                    choice.calls |= self.read_function(walk, Field::FunctionArguments, LEGACY)?;
+                    self.read_function(walk, choice, Field::FunctionArguments, LEGACY)?;
                 }
                 ("logprobs" | "token_ids", Value::Object | Value::Array) => {
                     walk.finish(&value)?;
@@ -288,13 +350,15 @@ impl Chunk {
                 }
                 ("id", Value::String(text)) if !text.raw().is_empty() => id = Some(text.span()),
                 ("function", Value::Object) => {
-                    choice.calls |= self.read_function(walk, Field::ToolArguments, position)?;
+                    self.path.push(Segment::Call);
+                    self.read_function(walk, choice, Field::ToolArguments, position)?;
+                    self.path.pop();
                 }
                 ("type", Value::String(_)) | (_, Value::Null) => {}
                 (name, value) => {
                     self.path.push(Segment::Call);
                     self.read_other(walk, choice, name, key, value, begins)?;
-                    self.path.clear();
+                    self.path.pop();
                 }
             }
         }
@@ -311,21 +375,31 @@ impl Chunk {
         Ok(())
     }
 
-    /// Whether it names a function.
-    fn read_function(&mut self, walk: &mut Walk<'_>, arguments: Field, sub: u32) -> Result<bool, Invalid> {
-        let mut named = false;
+    fn read_function(
+        &mut self,
+        walk: &mut Walk<'_>,
+        choice: &mut Choice,
+        arguments: Field,
+        sub: u32,
+    ) -> Result<(), Invalid> {
         while let Some(key) = walk.key()? {
             let begins = walk.value_start();
             let value = walk.value()?;
             match (&*key.decode(), value) {
                 ("name", Value::String(text)) => {
-                    named |= !text.raw().is_empty();
+                    choice.calls |= !text.raw().is_empty();
                     self.add(Field::Name, sub, text);
                 }
                 ("arguments", Value::String(text)) => self.add(arguments, sub, text),
-                (name, value) => self.texts.collect_member(walk, name, value, begins)?,
+                ("arguments", value) => self.texts.collect_member(walk, "arguments", value, begins)?,
+                (_, Value::Null) => {}
+                (name, value) => {
+                    self.path.push(Segment::Function);
+                    self.read_other(walk, choice, name, key, value, begins)?;
+                    self.path.pop();
+                }
             }
         }
-        Ok(named)
+        Ok(())
     }
 }

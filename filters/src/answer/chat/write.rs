@@ -1,6 +1,6 @@
 //! Chunks that are made here: rests of lanes, usage, and the end that policy demands.
 
-use super::read::Place;
+use super::read::{Owner, Place};
 use super::{Chat, Progress};
 use crate::answer::core::Core;
 use crate::answer::lanes::{Field, Key};
@@ -34,17 +34,30 @@ impl Chat {
         let (envelope, places, completions) = (&self.envelope, &self.chunk.places, self.completions);
         core.outlet.write(None, |out| {
             begin_choice(envelope, key.index, out);
+            let of_choice = match key.field {
+                Field::Other(at) => places.get(usize::from(at)).filter(|place| place.of == Owner::Choice),
+                _ => None,
+            };
             if completions {
                 out.extend_from_slice(b"\"text\":");
-                out.extend_from_slice(literal);
+                out.extend_from_slice(if of_choice.is_some() { b"\"\"" } else { literal });
                 out.extend_from_slice(b",\"logprobs\":null");
             } else {
                 out.extend_from_slice(b"\"delta\":{");
                 if role {
-                    out.extend_from_slice(b"\"role\":\"assistant\",");
+                    out.extend_from_slice(b"\"role\":\"assistant\"");
                 }
-                write_field(key, places, literal, out);
+                if of_choice.is_none() {
+                    out.extend_from_slice(if role { b"," } else { b"" });
+                    write_field(key, places, literal, out);
+                }
                 out.push(b'}');
+            }
+            if let Some(place) = of_choice {
+                out.push(b',');
+                out.extend_from_slice(place.before.as_bytes());
+                out.extend_from_slice(literal);
+                out.extend_from_slice(place.after.as_bytes());
             }
             out.extend_from_slice(b",\"finish_reason\":null}]}");
         });
@@ -141,10 +154,15 @@ fn write_field(key: Key, places: &[Place], literal: &[u8], out: &mut Vec<u8>) {
         }
         Field::FunctionArguments => ("\"function_call\":{\"arguments\":".to_owned(), "}".to_owned()),
         Field::Other(at) => match places.get(usize::from(at)) {
-            Some(Place { before, after, of_call: true, .. }) => {
-                (format!("\"tool_calls\":[{{\"index\":{sub},{before}"), format!("{after}}}]"))
-            }
-            Some(Place { before, after, .. }) => (before.clone(), after.clone()),
+            Some(Place { before, after, of, .. }) => match of {
+                Owner::Call => (format!("\"tool_calls\":[{{\"index\":{sub},{before}"), format!("{after}}}]")),
+                Owner::CalledFunction => (
+                    format!("\"tool_calls\":[{{\"index\":{sub},\"function\":{{{before}"),
+                    format!("{after}}}}}]"),
+                ),
+                Owner::Function => (format!("\"function_call\":{{{before}"), format!("{after}}}")),
+                Owner::Choice | Owner::Delta => (before.clone(), after.clone()),
+            },
             None => return,
         },
         _ => ("\"content\":".to_owned(), String::new()),

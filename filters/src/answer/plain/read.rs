@@ -140,7 +140,7 @@ impl Whole {
                     walk.finish(&value)?;
                     unit.end = Some(begins..walk.at());
                 }
-                (name @ ("stop_reason" | "matched_stop"), Value::String(_)) if choices => {
+                (name @ ("stop_reason" | "matched_stop"), Value::String(_) | Value::Number(_)) if choices => {
                     unit.stopped = true;
                     self.texts.collect_member(walk, name, value, begins)?;
                 }

@@ -1,28 +1,43 @@
-//! Members of deltas that no surface names: what of them comes whole, and what in pieces.
+//! Members of choices and deltas that no surface names: what of them comes whole, and what in pieces.
 
 use std::ops::Range;
 
 use super::{Choice, Chunk, Slot};
 use crate::answer::lanes::Field;
-use crate::answer::texts::{THINKING, is_no_text, is_signature};
+use crate::answer::texts::{THINKING, VERDICTS, is_no_text, is_signature};
 use crate::json::{Invalid, Key, Str, Value, Walk, is_base64};
 
-/// Where a text stands in a delta that no surface names.
+/// Where a text stands in a choice or its delta that no surface names.
 #[derive(Debug)]
 pub(in crate::answer::chat) struct Place {
     path: Vec<Segment>,
     /// What stands around it in a delta made here: what stood there when it was first seen, other texts left out.
     pub(in crate::answer::chat) before: String,
     pub(in crate::answer::chat) after: String,
-    /// The member is one of a tool call.
-    pub(in crate::answer::chat) of_call: bool,
+    /// What it is a member of.
+    pub(in crate::answer::chat) of: Owner,
 }
 
-/// One step of a path into a delta.
+/// What a member that no surface names is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::answer::chat) enum Owner {
+    Choice,
+    Delta,
+    Call,
+    CalledFunction,
+    /// `function_call`
+    Function,
+}
+
+/// One step of a path into a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
+    /// From the choice itself, not from its delta.
+    Choice,
     /// A tool call, whichever it is.
     Call,
+    /// Of the call, or without one of the delta.
+    Function,
     Key(String),
     Element(usize),
 }
@@ -43,7 +58,7 @@ const LONGEST_WORD: usize = 64;
 const WHOLE: [&str; 5] = ["annotations", "citations", "extra_content", "images", "search_results"];
 
 impl Chunk {
-    /// A member of a delta, or of a call in it, that no surface names.
+    /// A member of a choice, of its delta, or of a call in that, that no surface names.
     pub(super) fn read_other(
         &mut self,
         walk: &mut Walk<'_>,
@@ -54,7 +69,7 @@ impl Chunk {
         begins: usize,
     ) -> Result<(), Invalid> {
         choice.other = true;
-        if WHOLE.contains(&name) {
+        if WHOLE.contains(&name) || VERDICTS.contains(&name) {
             return self.texts.collect_member(walk, name, value, begins);
         }
         let (first, known) = (self.slots.len(), self.places.len());
@@ -198,8 +213,15 @@ impl Chunk {
         let at = match self.places.iter().position(|place| place.path == self.path) {
             Some(at) => at,
             None if self.places.len() < MAX_PLACES => {
-                let (path, of_call) = (self.path.clone(), self.path.first() == Some(&Segment::Call));
-                self.places.push(Place { path, before: String::new(), after: String::new(), of_call });
+                let of = match &self.path[..] {
+                    [Segment::Choice, ..] => Owner::Choice,
+                    [Segment::Call, Segment::Function, ..] => Owner::CalledFunction,
+                    [Segment::Call, ..] => Owner::Call,
+                    [Segment::Function, ..] => Owner::Function,
+                    _ => Owner::Delta,
+                };
+                let path = self.path.clone();
+                self.places.push(Place { path, before: String::new(), after: String::new(), of });
                 self.places.len() - 1
             }
             None => {
