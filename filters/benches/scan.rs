@@ -12,6 +12,7 @@ mod texts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tollgate_filters::scan::injection::Scratch;
 use tollgate_filters::scan::{Action, Direction, End, Masker, Profile, RuleSpec, Rules, Scanner, TermList};
 
 /// Bytes of each text.
@@ -54,12 +55,21 @@ fn main() {
         rules.infos().count(),
         SIZE >> 10
     );
-    println!("{:10} {:>9} {:>9} {:>9} {:>9} {:>9}", "MB/s", "whole", "one push", "64 B", "4 B", "findings");
+    println!(
+        "{:10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "MB/s", "prompt", "whole", "one push", "64 B", "4 B", "findings"
+    );
     let only = std::env::args().skip(1).find(|arg| texts::texts(SIZE).iter().any(|(name, _)| name == arg));
     for (name, text) in
         texts::texts(SIZE).into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
     {
-        let mut found = Vec::new();
+        let (mut found, mut scratch) = (Vec::new(), Scratch::default());
+        // As a request's text is read: by all rules, and for prompt injections.
+        let prompt = best(|| {
+            found.clear();
+            rules.scan(&policy, &text, &mut found);
+            std::hint::black_box(rules.injection(&text, &mut scratch));
+        });
         let whole = best(|| {
             found.clear();
             rules.scan(&policy, &text, &mut found);
@@ -79,7 +89,8 @@ fn main() {
         let rate = |time: Duration| text.len() as f64 / 1e6 / time.as_secs_f64();
         let (one, small, tiny) = (stream(SIZE), stream(64), stream(4));
         println!(
-            "{name:10} {:9.0} {:9.0} {:9.0} {:9.0} {:9}",
+            "{name:10} {:9.0} {:9.0} {:9.0} {:9.0} {:9.0} {:9}",
+            rate(prompt),
             rate(whole),
             rate(one),
             rate(small),

@@ -263,9 +263,16 @@ fn table(ours: &Results, classic: &Results) -> String {
         "\n| found in | seen: texts | with a finding | must | held out: texts | with a finding | five regexes, seen |\n|---|---:|---:|---:|---:|---:|---:|\n",
     );
     let mut line = |name: &str, seen: Share, must: f64, held: Share, other: Share| {
+        let [ours, held_out] =
+            [seen, held].map(|share| format!("{}: {:.3} %", share.hits, 100.0 * share.value()));
+        let over = if held.value() > must { ", **over**" } else { "" };
         let must = format!("≤ {} %", must * 100.0);
-        writeln!(out, "| {name} | {} | {seen} | {must} | {} | {held} | {other} |", seen.all, held.all)
-            .expect("a string");
+        writeln!(
+            out,
+            "| {name} | {} | {ours} | {must} | {} | {held_out}{over} | {other} |",
+            seen.all, held.all
+        )
+        .expect("a string");
     };
     for name in KINDS.iter().chain(&["any of these", "secret"]) {
         let of = |results: &Results, part| results.of(&results.harmless, name, part);
@@ -359,12 +366,23 @@ fn looking_through_escapes_leaves_harmless_texts_alone() {
         .filter(|row| plain.find(&row.text).is_empty() && !decoding.find(&row.text).is_empty())
         .map(|row| format!("{:?} {:?}", row.text, decoding.find(&row.text)))
         .collect();
-    println!(
-        "{} harmless texts, {escaped} with % or &, {} with a finding that decoding adds",
-        harmless.len(),
-        more.len()
+    assert!(more.is_empty(), "{}", more.join("\n"));
+    let page = guardrails();
+    let said = format!(
+        "In {} harmless texts, {escaped} of them with a `%` or `&`, decoding adds no finding",
+        grouped(harmless.len())
     );
-    assert!(more.len() <= 2, "{}", more.join("\n"));
+    assert!(page.contains(&said), "docs/guardrails.md has other figures: {said}");
+}
+
+/// docs/guardrails.md on one line.
+fn guardrails() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guardrails.md");
+    std::fs::read_to_string(path).expect("the page is there").replace('\n', " ")
+}
+
+fn grouped(number: usize) -> String {
+    if number < 1000 { number.to_string() } else { format!("{},{:03}", number / 1000, number % 1000) }
 }
 
 /// Texts with every character escaped, in each way that somebody writes: what overran and so would end in GUARDRAIL_FAILED.
@@ -387,9 +405,10 @@ fn texts_in_escapes_do_not_overrun() {
             c => c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect(),
         }),
     ];
+    let (mut worst, mut all) = (Share::default(), 0);
     for (way, escape) in ways {
         let (mut harmless, mut values, mut held) = (Share::default(), Share::default(), 0);
-        for row in &rows {
+        for row in rows.iter().filter(|row| row.set == "harmless" || !row.values.is_empty()) {
             let text: String = row.text.chars().map(escape).collect();
             let (mut scanner, mut masker) = (Scanner::new(&rules, &policy), Masker::new());
             let mut out = String::new();
@@ -409,7 +428,15 @@ fn texts_in_escapes_do_not_overrun() {
             harmless.hits, harmless.all, values.hits, values.all
         );
         assert_eq!(harmless.hits, 0, "{way}: harmless texts overran");
-        assert!(values.hits <= 3, "{way}: {} texts with values overran", values.hits);
         assert!(held <= most, "{way}: {held} of {most} bytes held");
+        worst = if values.hits > worst.hits { values } else { worst };
+        all = harmless.all;
     }
+    let said = format!(
+        "none of {} harmless texts does, and of {} texts with values {} do,",
+        grouped(all),
+        grouped(worst.all),
+        worst.hits
+    );
+    assert!(guardrails().contains(&said), "docs/guardrails.md has other figures: {said}");
 }

@@ -76,15 +76,18 @@ impl Folded {
         const ENOUGH: usize = 8;
         let bytes = text.as_bytes();
         let mut at = at;
-        let mut ascii = 0;
-        while at < bytes.len() && ascii < ENOUGH {
+        while at < bytes.len() {
+            if let Some(block) = bytes[at..].first_chunk::<ENOUGH>()
+                && block.is_ascii()
+            {
+                self.out.extend_from_slice(&block.map(|byte| byte.to_ascii_lowercase()));
+                return at + ENOUGH;
+            }
             if bytes[at] < 0x80 {
                 self.out.push(bytes[at].to_ascii_lowercase());
                 at += 1;
-                ascii += 1;
                 continue;
             }
-            ascii = 0;
             at = self.run(text, at).unwrap_or_else(|| {
                 let c = text[at..].chars().next().unwrap_or(' ');
                 self.push(c, fold);
@@ -99,6 +102,13 @@ impl Folded {
         /// Characters that are looked at in one step.
         const STEP: usize = 8;
         let bytes = text.as_bytes();
+        let is_plain = |at: usize| match bytes[at] {
+            0xe3 => matches!(bytes[at + 1], 0x81..=0x83), // U+3040 to U+30FF
+            byte => PLAIN[usize::from(byte)],
+        };
+        if !is_plain(at) {
+            return None;
+        }
         let mut to = at;
         while let Some(block) = bytes[to..].first_chunk::<{ 3 * STEP }>() {
             if !(0..STEP).fold(true, |all, nth| all & PLAIN[usize::from(block[3 * nth])]) {
@@ -106,15 +116,11 @@ impl Folded {
             }
             to += 3 * STEP;
         }
-        let is_plain = |at: usize| match bytes[at] {
-            0xe3 => matches!(bytes[at + 1], 0x81..=0x83), // U+3040 to U+30FF
-            byte => PLAIN[usize::from(byte)],
-        };
         while to < bytes.len() && is_plain(to) {
             to += 3;
         }
         self.out.extend_from_slice(&bytes[at..to]);
-        (to > at).then_some(to)
+        Some(to)
     }
 
     fn push(&mut self, c: char, fold: &Fold) {

@@ -22,8 +22,14 @@ pub(super) struct Phrase {
     anchor: usize,
     /// Words that may stand before the anchor.
     back: usize,
+    /// The bytes that it begins with.
+    firsts: Bytes,
     pub(super) signal: u8,
 }
+
+/// A set of bytes, as bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bytes([u64; 4]);
 
 #[derive(Debug, Clone)]
 enum Token {
@@ -37,10 +43,12 @@ enum Token {
 
 #[derive(Debug, Clone)]
 struct Words {
-    /// Longer ones first.
+    /// By their first bytes; of those with the same, longer ones first.
     words: Vec<Word>,
-    /// The bytes that they begin with, as bits: most texts are none of them by their first byte.
-    firsts: [u64; 4],
+    /// The bytes that they begin with: most texts are none of them by their first byte.
+    firsts: Bytes,
+    /// The first two bytes of each; the second is none where an underscore or nothing follows.
+    heads: Vec<(u8, Option<u8>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +65,8 @@ impl Phrase {
         lists: &BTreeMap<String, Vec<String>>,
         fold: &Fold,
     ) -> Result<Phrase, String> {
-        let mut phrase = Phrase { tokens: Vec::new(), anchor: 0, back: 0, signal: 0 };
+        let mut phrase =
+            Phrase { tokens: Vec::new(), anchor: 0, back: 0, firsts: Bytes::default(), signal: 0 };
         for token in text.split_whitespace() {
             let (token, anchor) = token.strip_prefix('!').map_or((token, false), |token| (token, true));
             if anchor {
@@ -79,14 +88,18 @@ impl Phrase {
                     words.push(Word::new(word, fold));
                 }
             }
+            if words.iter().any(|word| word.text.is_empty()) {
+                return Err(format!("`{token}` has an empty word in it; remove a `|` or `*`"));
+            }
             phrase.tokens.push(Token::Any(Words::new(words)));
         }
         let before: usize = phrase.tokens[..phrase.anchor].iter().map(Token::most_words).sum();
         phrase.back = before + phrase.tokens.get(phrase.anchor).map_or(0, |anchor| anchor.most_words() - 1);
-        let is_word = |token: Option<&Token>| matches!(token, Some(Token::Any(_)));
-        if !is_word(phrase.tokens.first()) || !is_word(phrase.tokens.last()) {
+        let (Some(Token::Any(first)), Some(Token::Any(_))) = (phrase.tokens.first(), phrase.tokens.last())
+        else {
             return Err(format!("`{text}` begins or ends with a gap; remove it"));
-        }
+        };
+        phrase.firsts = first.firsts;
         if phrase.anchors().any(|anchor| anchor.len() < anchors::SHORTEST) {
             return Err(format!(
                 "`{text}`: the words that are searched for need six letters; put `!` before others"
@@ -101,7 +114,8 @@ impl Phrase {
         if mark.len() < anchors::SHORTEST {
             return Err(format!("`{text}`: a mark needs six characters"));
         }
-        Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, signal: 0 })
+        let firsts = mark[..1].iter().copied().collect();
+        Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, firsts, signal: 0 })
     }
 
     pub(super) fn of(self, signal: u8) -> Phrase {
@@ -122,7 +136,8 @@ impl Phrase {
     pub(super) fn find(&self, text: &[u8], at: usize, before: &mut Before) -> Option<Range<usize>> {
         for nth in 0..=self.back {
             let start = before.nth(text, nth)?;
-            if let Some(end) = matches(&self.tokens, text, start)
+            if self.firsts.has(text[start])
+                && let Some(end) = matches(&self.tokens, text, start)
                 && end > at
             {
                 return Some(start..end);
@@ -172,18 +187,38 @@ impl Token {
 
 impl Words {
     fn new(mut words: Vec<Word>) -> Words {
-        words.sort_by_key(|word| std::cmp::Reverse(word.text.len()));
-        let mut firsts = [0; 4];
-        for first in words.iter().filter_map(|word| word.text.first()) {
-            firsts[usize::from(first >> 6)] |= 1 << (first & 63);
-        }
-        Words { words, firsts }
+        words.sort_by_key(|word| (word.text[0], std::cmp::Reverse(word.text.len())));
+        let firsts = words.iter().map(|word| word.text[0]).collect();
+        let heads = words
+            .iter()
+            .map(|word| (word.text[0], word.text.get(1).copied().filter(|second| *second != b'_')));
+        Words { heads: heads.collect(), words, firsts }
     }
 
-    /// Those that begin with this byte, and others; none if none does.
-    fn with(&self, first: u8) -> &[Word] {
-        let any = self.firsts[usize::from(first >> 6)] >> (first & 63) & 1 == 1;
-        if any { &self.words } else { &[] }
+    /// Those that begin as `text` does.
+    fn like<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a Word> {
+        let (first, second) = (text.first().copied(), text.get(1).copied());
+        let from = first.map_or(self.words.len(), |first| self.heads.partition_point(|head| head.0 < first));
+        let heads = self.heads[from..].iter().take_while(move |head| Some(head.0) == first);
+        heads
+            .zip(&self.words[from..])
+            .filter(move |(head, _)| head.1.is_none() || head.1 == second)
+            .map(|(_, word)| word)
+    }
+}
+
+impl Bytes {
+    #[inline]
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+}
+
+impl FromIterator<u8> for Bytes {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Bytes {
+        let mut all = Bytes::default();
+        bytes.into_iter().for_each(|byte| all.0[usize::from(byte >> 6)] |= 1 << (byte & 63));
+        all
     }
 }
 
@@ -232,11 +267,10 @@ fn matches(tokens: &[Token], text: &[u8], at: usize) -> Option<usize> {
         Token::Mark(mark) => text[at..].starts_with(mark).then_some(at + mark.len()),
         Token::Any(words) => {
             let first = *text.get(at)?;
-            let words = words.with(first);
-            if words.is_empty() || is_letter_before(text, at) && !is_ideograph(first) {
+            if !words.firsts.has(first) || is_letter_before(text, at) && !is_ideograph(first) {
                 return None;
             }
-            words.iter().filter(|word| word.text.first() == Some(&first)).find_map(|word| {
+            words.like(&text[at..]).find_map(|word| {
                 let end = word.at(text, at)?;
                 if rest.is_empty() {
                     return Some(end);
@@ -305,9 +339,19 @@ fn word_before(text: &[u8], at: usize) -> Option<usize> {
     (start < end).then_some(start)
 }
 
-const fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'\'' || byte >= 0x80
+fn is_word_byte(byte: u8) -> bool {
+    WORD_BYTES[usize::from(byte)]
 }
+
+const WORD_BYTES: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        word[byte] = byte >= 0x80 || byte as u8 == b'\'' || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    word
+};
 
 /// The first byte of a character of U+2000 and above, and no letter of a script with spaces.
 const fn is_ideograph(lead: u8) -> bool {

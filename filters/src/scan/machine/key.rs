@@ -173,7 +173,7 @@ impl Pem {
         match unit {
             b'-' if self.is_private => {
                 self.dashes += 1;
-                self.in_body = self.dashes == if self.short { 4 } else { 5 };
+                self.in_body = self.dashes == self.marks();
             }
             b'A'..=b'Z' | b' ' | b'0'..=b'9' if self.dashes == 0 && self.label <= begin + MAX_LABEL => {
                 let expected = PRIVATE.get(usize::from(self.private));
@@ -188,6 +188,11 @@ impl Pem {
         Step::More
     }
 
+    /// Dashes on either side of the first line and the last.
+    fn marks(&self) -> u8 {
+        if self.short { 4 } else { 5 }
+    }
+
     /// Whatever stands between the first line and the base64: headers, quotes, comments, numbers of lines.
     fn feed_body(&mut self, unit: u8) -> Step {
         self.dashes = if unit == b'-' { self.dashes.saturating_add(1) } else { 0 };
@@ -195,13 +200,13 @@ impl Pem {
             self.run += 1;
             self.drawn |= unit.is_ascii_digit() || unit == b'+';
             if self.run >= MIN_BASE64 && (self.drawn || self.run == MIN_LETTERS) {
-                return Step::Committed(Rest::Pem(PemRest::default()));
+                return Step::Committed(Rest::Pem(PemRest::new(self.marks())));
             }
         } else {
             (self.run, self.drawn) = (0, false);
         }
         self.headers += 1;
-        let ends = self.headers > MAX_HEADERS || self.dashes == 5 && self.headers > 5;
+        let ends = self.headers > MAX_HEADERS || self.dashes == self.marks() && self.headers > self.marks();
         if ends { Step::Ended } else { Step::More }
     }
 }
@@ -212,8 +217,10 @@ const fn is_base64(unit: u8) -> bool {
 
 /// The rest of a block, up to its last line, whatever its lines begin and end with, as long as runs of [`LINE`] characters of base64 come:
 /// one that is wrapped below that is swallowed no farther than [`MAX_IDLE`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::scan) struct PemRest {
+    /// Dashes on either side of the last line.
+    marks: u8,
     dashes: u8,
     closing: bool,
     run: u8,
@@ -221,6 +228,10 @@ pub(in crate::scan) struct PemRest {
 }
 
 impl PemRest {
+    fn new(marks: u8) -> PemRest {
+        PemRest { marks, dashes: 0, closing: false, run: 0, idle: 0 }
+    }
+
     pub(super) fn take(&mut self, unit: u8) -> Swallowed {
         self.run = if is_base64(unit) { self.run.saturating_add(1) } else { 0 };
         self.idle = if self.run < LINE { self.idle + 1 } else { 0 };
@@ -228,7 +239,7 @@ impl PemRest {
             return Swallowed::No;
         }
         self.dashes = if unit == b'-' { self.dashes + 1 } else { 0 };
-        if self.dashes < 5 {
+        if self.dashes < self.marks {
             return Swallowed::Yes;
         }
         self.dashes = 0;

@@ -114,3 +114,35 @@ fn rules_of_ones_own_by_themselves() {
         check(&own(rules, Action::Log), text, text);
     }
 }
+
+/// Whatever a rule's keys begin with, or have in their middle: one that is drawn by chance is found, and by this rule.
+#[test]
+fn a_key_is_found_behind_each_prefix() {
+    let mut state = 1_u64;
+    let mut drawn = |class: &str, count: usize| -> String {
+        let all: Vec<char> = ('!'..='~').filter(|c| regex_class(class).is_match(&[*c as u8])).collect();
+        let some = |state: &mut u64| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            all[(*state >> 33) as usize % all.len()]
+        };
+        (0..count).map(|_| some(&mut state)).collect()
+    };
+    for spec in Rules::builtin_specs() {
+        let Some(body) = &spec.body else { continue };
+        let engine = engine(|rule| if *rule.id == *spec.id { Action::Mask } else { Action::Off });
+        for prefix in &spec.starts {
+            let found = (0..20).any(|_| {
+                let lead = spec.lead.as_ref().map(|lead| drawn(&lead.class, lead.min)).unwrap_or_default();
+                let key = drawn(&body.class, body.max.unwrap_or(body.min.max(40)));
+                let text = format!("a {lead}{prefix}{key} b");
+                let label = if body.label { prefix.as_str() } else { "" };
+                whole(&engine, &text).0 == format!("a {label}[SECRET_1] b")
+            });
+            assert!(found, "{}: {prefix}", spec.id);
+        }
+    }
+}
+
+fn regex_class(class: &str) -> regex_automata::meta::Regex {
+    regex_automata::meta::Regex::new(&format!("^[{class}]$")).expect("a class")
+}
