@@ -14,6 +14,8 @@ pub(crate) struct Tests {
     pub(crate) binary: PathBuf,
     /// Where cargo would run them.
     pub(crate) directory: PathBuf,
+    /// Processor time of a run, in seconds.
+    pub(crate) seconds: u32,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +77,7 @@ pub(crate) fn until_it_compiles(woven: &mut Woven, arguments: &Arguments) -> Res
         if done {
             let built = lines.into_iter().filter(|line| line.reason == "compiler-artifact");
             let binary = built.into_iter().find_map(|line| line.executable).ok_or("cargo built no tests")?;
-            return Ok(Tests { binary, directory });
+            return Ok(Tests { binary, directory, seconds: arguments.seconds });
         }
         let errors =
             lines.iter().filter_map(|line| line.message.as_ref()).filter(|message| message.level == "error");

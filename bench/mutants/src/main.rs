@@ -35,6 +35,9 @@ struct Arguments {
     /// File that the outcomes are written to, a JSON object a line; mutants that are in it already are not run again
     #[arg(long)]
     out: PathBuf,
+    /// Processor time in seconds of a test run after which a mutant is taken to loop, however busy the machine is: several times what all tests take
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
     /// Runs at once
     #[arg(long, default_value_t = 2)]
     jobs: usize,

@@ -18,9 +18,6 @@ use crate::{Failure, build::Tests, listing::Mutant, report::Outcome, report::Rep
 
 /// Tests of a mutant's first run; each further run has four times as many.
 const QUICK: usize = 12;
-/// Processor time of a test run, in seconds, several times what all tests take: a mutant that loops ends there, however busy the
-/// machine is.
-const PROCESSOR: u32 = 60;
 /// For a mutant that waits for what never comes.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Address space of a test run, in KiB: a mutant that fills its memory ends there.
@@ -143,7 +140,7 @@ fn against(tests: &Tests, mutant: &Mutant, passing: &[&Test]) -> Result<Outcome,
 fn command(tests: &Tests, names: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", &format!("ulimit -t {PROCESSOR} && ulimit -v {MEMORY} && exec \"$@\""), "sh"])
+        .args(["-c", &format!("ulimit -t {} && ulimit -v {MEMORY} && exec \"$@\"", tests.seconds), "sh"])
         .arg(&tests.binary)
         .args(["--exact", "--test-threads", "1", "-Z", "unstable-options", "--fail-fast"])
         .args(names)

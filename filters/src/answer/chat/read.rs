@@ -244,8 +244,8 @@ impl Chunk {
                 (_, Value::Null) => {}
                 (name, value) if CHOICE_WHOLE.contains(&name) => {
                     choice.other = true;
-                    let stop = matches!(value, Value::Number(_))
-                        || matches!(value, Value::String(text) if !text.raw().is_empty());
+                    // A number is the token that ends every answer of some models.
+                    let stop = matches!(value, Value::String(text) if !text.raw().is_empty());
                     choice.stopped |= stop && matches!(name, "stop_reason" | "matched_stop");
                     self.texts.collect_member(walk, name, value, begins)?;
                 }

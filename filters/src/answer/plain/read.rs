@@ -140,8 +140,8 @@ impl Whole {
                     walk.finish(&value)?;
                     unit.end = Some(begins..walk.at());
                 }
-                (name @ ("stop_reason" | "matched_stop"), Value::String(_) | Value::Number(_)) if choices => {
-                    unit.stopped = true;
+                (name @ ("stop_reason" | "matched_stop"), Value::String(text)) if choices => {
+                    unit.stopped |= !text.raw().is_empty();
                     self.texts.collect_member(walk, name, value, begins)?;
                 }
                 ("message", Value::Object) if choices => self.read_message(walk, unit)?,

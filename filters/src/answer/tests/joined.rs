@@ -290,7 +290,7 @@ fn only_an_end_of_its_own_makes_a_text_whole() {
         (r#""finish_reason":"error""#, false),
         (r#""finish_reason":"stop","stop_reason":".com""#, false),
         (r#""stop_reason":"","finish_reason":"stop""#, true),
-        (r#""stop_reason":13,"finish_reason":"stop""#, false),
+        (r#""stop_reason":13,"finish_reason":"stop""#, true),
         (r#""finish_reason":"stop","matched_stop":".com""#, false),
     ] {
         for size in [3, 100] {

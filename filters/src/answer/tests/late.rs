@@ -184,7 +184,7 @@ fn whatever_cuts_a_text_gives_nothing_of_a_value_away() {
         (json!({"finish_reason": null}), true),
         (json!({"finish_reason": "stop"}), true),
         (json!({"finish_reason": "stop", "stop_reason": null}), true),
-        (json!({"finish_reason": "stop", "stop_reason": 151_645, "matched_stop": 151_645}), false),
+        (json!({"finish_reason": "stop", "stop_reason": 151_645, "matched_stop": 151_645}), true),
         (json!({"finish_reason": "tool_calls"}), true),
         (json!({"finish_reason": "function_call"}), true),
         (json!({"finish_reason": "length"}), false),
