@@ -30,6 +30,10 @@ pub(super) struct Chat {
     current: Option<Key>,
     /// Slots of the chunk that have been worked off.
     settled: usize,
+    /// A chunk with both a text and its end. Some upstreams end every chunk: only the next tells whether this was the last.
+    waiting: Option<Box<str>>,
+    /// Choices that the chunk does not end, though it says so.
+    going_on: Vec<u32>,
 }
 
 struct Progress {
@@ -73,8 +77,17 @@ impl Chat {
         if data.is_empty() || event.name == Some(b"ping") {
             return Ok(Seen::More);
         }
-        let read = std::str::from_utf8(data).ok().map(|text| (text, self.chunk.read(text)));
-        let Some((text, Ok(()))) = read else {
+        let text = std::str::from_utf8(data).ok();
+        let mut is_read = text.is_some_and(|text| self.chunk.read(text).is_ok());
+        if self.waiting.is_some() {
+            self.going_on.extend(self.chunk.speaking().filter(|_| is_read));
+            let seen = self.release(core)?;
+            if seen != Seen::More {
+                return Ok(seen);
+            }
+            is_read = text.is_some_and(|text| self.chunk.read(text).is_ok());
+        }
+        let Some(text) = text.filter(|_| is_read) else {
             return Err(Fault::new(FaultKind::Malformed, "an event is not JSON").into());
         };
         if self.chunk.error || event.name == Some(b"error") {
@@ -83,6 +96,26 @@ impl Chat {
         if core.lanes.guarded() && (self.chunk.odd || !self.chunk.has_choices && self.chunk.usage.is_none()) {
             return Err(Halt::Guard("an event of unknown form"));
         }
+        if core.lanes.acts() && self.chunk.ends_with_text() {
+            self.waiting = Some(text.into());
+            return Ok(Seen::More);
+        }
+        self.pass(core, text)
+    }
+
+    /// Lets the chunk that waits go.
+    fn release(&mut self, core: &mut Core) -> Result<Seen, Halt> {
+        let Some(text) = self.waiting.take() else { return Ok(Seen::More) };
+        if self.chunk.read(&text).is_err() {
+            return Err(Fault::new(FaultKind::Malformed, "an event is not JSON").into());
+        }
+        let seen = self.pass(core, &text);
+        self.going_on.clear();
+        seen
+    }
+
+    /// Passes the chunk that was read.
+    fn pass(&mut self, core: &mut Core, text: &str) -> Result<Seen, Halt> {
         core.splice.clear();
         self.settled = 0;
         if let Some(usage) = &self.chunk.usage
@@ -91,7 +124,7 @@ impl Chat {
             core.meter.counts = counts;
             core.meter.complete = self.chunk.choices.is_empty();
             core.meter.raw.clear();
-            core.meter.raw.extend_from_slice(&data[usage.value.clone()]);
+            core.meter.raw.extend_from_slice(text[usage.value.clone()].as_bytes());
         }
         if let (Some(model), Some(span)) = (&core.options.model, &self.chunk.model) {
             core.splice.replace_text(span.clone(), model);
@@ -108,6 +141,10 @@ impl Chat {
 
     /// `[DONE]`, or the end of a body whose upstream left it out.
     pub(super) fn end(&mut self, core: &mut Core) -> Result<Seen, Halt> {
+        let seen = self.release(core)?;
+        if seen != Seen::More {
+            return Ok(seen);
+        }
         if self.choices.is_empty() || self.choices.iter().any(|choice| !choice.finished) {
             return Err(Fault::new(FaultKind::Truncated, "the stream ended without a finish_reason").into());
         }
@@ -204,7 +241,8 @@ impl Chat {
     ) -> Result<(), Halt> {
         let choice = &self.chunk.choices[at];
         let (index, slots) = (choice.index, choice.slots.clone());
-        let end = choice.finish.as_ref().map(|reason| match end_for(&inner(&text[reason.clone()])) {
+        let believed = choice.finish.as_ref().filter(|_| !self.going_on.contains(&index));
+        let end = believed.map(|reason| match end_for(&inner(&text[reason.clone()])) {
             End::Whole if choice.stopped => End::CutShort,
             end => end,
         });
@@ -213,8 +251,7 @@ impl Chat {
         let role = choice.role;
         let progress = self.progress(core, index)?;
         if core.lanes.acts() {
-            let says = self.chunk.slots[slots.clone()].iter().any(|slot| slot.span.len() > 2);
-            if says && self.choices[progress].finished {
+            if self.choices[progress].finished && self.chunk.speaks(at) {
                 return Err(Halt::Guard(LATE));
             }
             for span in &self.chunk.choices[at].repeated {

@@ -109,6 +109,21 @@ const CHOICE_WHOLE: [&str; 7] = [
 const LEGACY: u32 = u32::MAX;
 
 impl Chunk {
+    /// Whether the choice at `at` has a text in it that is not empty.
+    pub(super) fn speaks(&self, at: usize) -> bool {
+        self.slots[self.choices[at].slots.clone()].iter().any(|slot| slot.span.len() > 2)
+    }
+
+    /// The choices that have one.
+    pub(super) fn speaking(&self) -> impl Iterator<Item = u32> {
+        (0..self.choices.len()).filter(|at| self.speaks(*at)).map(|at| self.choices[at].index)
+    }
+
+    /// Whether a choice has both a text and its end in it.
+    pub(super) fn ends_with_text(&self) -> bool {
+        (0..self.choices.len()).any(|at| self.choices[at].finish.is_some() && self.speaks(at))
+    }
+
     /// Reads `data`, forgetting the last chunk.
     pub(super) fn read(&mut self, data: &str) -> Result<(), Invalid> {
         self.choices.clear();

@@ -143,6 +143,49 @@ fn messages_without_deltas_are_pieces() {
     );
 }
 
+/// Some upstreams write an end into every chunk, and mean the last.
+#[test]
+fn an_end_beside_a_text_is_one_if_no_text_follows() {
+    let text = format!("Write to {MAIL} now, or to {MAIL}");
+    let ended = |text: &str| {
+        chunk(&format!(r#"{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":"stop"}}"#))
+    };
+    for size in [1, 3, 7, 100] {
+        for last in [true, false] {
+            let mut input: Vec<String> = pieces(&text, size).iter().map(|piece| ended(piece)).collect();
+            if !last {
+                input.push(finish(0, "stop"));
+            }
+            let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+            let all = lanes(&events(&got.text));
+            let said = all.get(".choices[0].delta.content").map(String::as_str).unwrap_or_default();
+            assert_eq!(
+                (&got.step, said),
+                (&Step::Done, "Write to [EMAIL_1] now, or to [EMAIL_1]"),
+                "{size} {last}: {}",
+                got.text
+            );
+            assert!(got.text.contains(r#""finish_reason":"stop""#), "{}", got.text);
+        }
+    }
+    // Whatever comes next, the chunk that waits is not lost.
+    type Ends = fn(&Step) -> bool;
+    let cases: [(&str, Ends); 3] = [
+        (r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#, |step| {
+            *step == Step::Done
+        }),
+        ("{", |step| matches!(step, Step::GuardFailed(_))),
+        (
+            r#"{"error":{"message":"busy"}}"#,
+            |step| matches!(step, Step::UpstreamFailed(fault) if fault.kind == FaultKind::ErrorEvent),
+        ),
+    ];
+    for (next, ends) in cases {
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&[ended("that is all"), next.to_owned()]));
+        assert!(got.text.contains("that is all") && ends(&got.step), "{next}: {:?} {}", got.step, got.text);
+    }
+}
+
 #[test]
 fn no_text_follows_the_end_of_a_choice() {
     let (left, right) = MAIL.split_at(12);
@@ -150,9 +193,7 @@ fn no_text_follows_the_end_of_a_choice() {
     let tool =
         |text: &str| format!(r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":"{text}"}}}}]}}"#);
     for say in [&content as Member<'_>, &tool] {
-        let ended = |delta: &str| chunk(&format!(r#"{{"index":0,"delta":{delta},"finish_reason":"stop"}}"#));
-        let apart = vec![ended(&say(left)), delta(0, &say(right)), finish(0, "stop")];
-        let twice = vec![ended(&say(left)), ended(&say(right))];
+        let apart = vec![delta(0, &say(left)), finish(0, "stop"), delta(0, &say(right)), finish(0, "stop")];
         let mut both = vec![delta(1, &content("x")), delta(0, &say(left)), finish(0, "stop")];
         both.extend([delta(1, &content("y")), delta(0, &say(right)), finish(1, "stop")]);
         let mut one: Vec<String> = vec![chunk(&format!(
@@ -161,7 +202,7 @@ fn no_text_follows_the_end_of_a_choice() {
             say(right)
         ))];
         one.push(finish(0, "stop"));
-        for input in [apart, twice, both, one] {
+        for input in [apart, both, one] {
             let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
             assert_eq!(got.step, Step::GuardFailed("a text goes on after its end"), "{input:?}");
             assert!(!got.text.contains(right), "{}", got.text);
