@@ -284,6 +284,7 @@ fn places() -> Vec<Attempt> {
         body[name] = value;
         body
     };
+    let system = |system: Value| json!({"model": "m", "max_tokens": 9, "system": system, "messages": [{"role": "user", "content": "hi"}]});
     vec![
         body(
             "System prompt",
@@ -292,6 +293,22 @@ fn places() -> Vec<Attempt> {
             chat(json!({"role": "system", "content": EMAIL})),
             true,
             "Every role is scanned.",
+        ),
+        body(
+            "System prompt of `/v1/messages`, a string",
+            r#""system": "alice…""#,
+            Api::Messages,
+            system(json!(EMAIL)),
+            true,
+            "Scanned and masked.",
+        ),
+        body(
+            "The first block of a system prompt of `/v1/messages`",
+            r#""system": [{"type": "text", "text": "alice…"}, …]"#,
+            Api::Messages,
+            system(json!([{"type": "text", "text": EMAIL}])),
+            true,
+            "Recorded; passed on, since a provider knows a coding agent by it. Under `block` refused. Blocks after it are masked.",
         ),
         body(
             "A name of a participant",

@@ -181,6 +181,11 @@ async fn every_field_is_looked_at() {
             json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [{"type": "text", "text": v}]}]}),
         ),
         (
+            "messages: system",
+            "/v1/messages",
+            json!({"model": "m", "max_tokens": 9, "system": v, "messages": [{"role": "user", "content": "Hi"}]}),
+        ),
+        (
             "messages: the second block of system",
             "/v1/messages",
             json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}],
@@ -215,10 +220,10 @@ async fn every_field_is_looked_at() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     // A coding agent's first block of `system` must arrive as it is: it is looked at, and never rewritten.
-    let system =
-        json!({"model": "m", "max_tokens": 9, "system": v, "messages": [{"role": "user", "content": "Hi"}]});
-    assert_eq!(ask(&gateway, "/v1/messages", &system).await.0, 200);
-    assert_eq!(sent(&fake)["system"], *v);
+    let system = json!([{"type": "text", "text": v}]);
+    let body = json!({"model": "m", "max_tokens": 9, "system": system, "messages": [{"role": "user", "content": "Hi"}]});
+    assert_eq!(ask(&gateway, "/v1/messages", &body).await.0, 200);
+    assert_eq!(sent(&fake)["system"], system);
     assert_eq!(gateway.metric("tollgate_findings_total", "action=\"log\",direction=\"request\""), 1.0);
     // Ids are never a reason to do anything.
     let mut body = chat("m", "Hi", false);

@@ -143,32 +143,24 @@ impl Reader<'_> {
         }
     }
 
-    /// Anthropic's `system`: a string or blocks. The first block is left as it is: it is what the provider knows a coding agent
-    /// by.
+    /// Anthropic's `system`: a string or blocks. Of blocks the first is left as it is: it is what the provider knows a coding agent
+    /// by. A string is an application's own prompt.
     pub(super) fn system(&mut self) -> Result<(), Fail> {
         let at = self.walk.value_start();
-        let first = self.texts.len();
-        let mut untouched = first;
         match self.walk.value()? {
             Value::Null => {}
-            Value::String(text) => {
-                self.text(text, Role::System, Form::Plain)?;
-                untouched = self.texts.len();
-            }
+            Value::String(text) => self.text(text, Role::System, Form::Plain)?,
             Value::Array => {
-                let mut block = 0_usize;
+                let mut first = true;
                 while self.walk.element()? {
+                    let from = self.texts.len();
                     self.content(Role::System)?;
-                    if block == 0 {
-                        untouched = self.texts.len();
+                    if std::mem::take(&mut first) {
+                        self.texts[from..].iter_mut().for_each(|text| text.rewrite = false);
                     }
-                    block += 1;
                 }
             }
             other => return Err(wrong(at, "must be a string or an array of text blocks", &other)),
-        }
-        for text in &mut self.texts[first..untouched] {
-            text.rewrite = false;
         }
         Ok(())
     }

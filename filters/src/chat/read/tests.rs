@@ -170,7 +170,7 @@ fn texts_of_anthropic_messages() {
         {"role":"user","content":[{"type":"tool_result","content":"r"}]}]}"#;
     assert_eq!(
         texts(Api::CountTokens, string),
-        ["=System system whole", "!User messages[0].content q", "!Tool messages[1].content[0].content in:r"]
+        ["System system whole", "!User messages[0].content q", "!Tool messages[1].content[0].content in:r"]
     );
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chat::{Api, Outgoing, ReadBounds};
 use crate::scan::tests::BUILTIN;
-use crate::scan::{Direction, Finding, Profile, Switches};
+use crate::scan::{Direction, Finding, Profile, PseudonymKey, Switches};
 
 mod overlaps;
 
@@ -218,6 +218,29 @@ fn tool_arguments_stay_json() {
     }
 }
 
+/// A number has no room for a stand-in that comes back: it is masked, and nothing is remembered of it.
+#[test]
+fn numbers_have_no_pseudonyms() {
+    let body = |card: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"assistant","content":[{{"type":"tool_use","name":"f","input":{{"card":{card}}}}}]}}]}}"#
+        )
+    };
+    let policy = BUILTIN.policy(Direction::Request, |_| Action::Pseudonymise, Switches::default());
+    let screened = |card: &str| {
+        let before = body(card);
+        let call = Call::read(Api::Messages, before.as_bytes(), ReadBounds::default()).expect("valid");
+        let mut masker = Masker::new().with_pseudonyms(PseudonymKey::derive(b"secret", "acme"));
+        let screened = screen(&call, before.as_bytes(), &BUILTIN, &policy, &mut masker, Options::default());
+        let out = Outgoing { model: &call.model, usage: false, edits: screened.edits };
+        let sent = call.outgoing(&Bytes::from(before), out);
+        (String::from_utf8_lossy(&sent).into_owned(), masker.restores())
+    };
+    assert_eq!(screened("4111111111111111"), (body("9000000000000001"), false));
+    let (sent, restores) = screened(r#""4111111111111111""#);
+    assert!(restores && sent.contains("CREDIT_CARD-"), "{sent}");
+}
+
 #[test]
 fn schemas_keep_their_bounds() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema",
@@ -304,6 +327,14 @@ fn what_must_stay_is_recorded_or_refused() {
     let refused =
         bench(BLOCK).screen(Api::Messages, &text).rejection.expect("the first block can be refused");
     assert_eq!(refused.param.as_deref(), Some("system[0].text"));
+    // A string is no block: it is masked, as all that is not new.
+    let string = |system: &str| {
+        format!(r#"{{"model":"m","system":"{system}","messages":[{{"role":"user","content":"q"}}]}}"#)
+    };
+    for action in [MASK, BLOCK] {
+        let outcome = bench(action).screen(Api::Messages, &string("alice@corp.com"));
+        assert_eq!((outcome.body, outcome.rejection), (string("[EMAIL_1]"), None));
+    }
     let thinking = bench(BLOCK).screen(Api::Messages, &body("s", "bob@corp.com"));
     assert_eq!((thinking.rejection, thinking.findings[0].action), (None, Action::Log));
 }
