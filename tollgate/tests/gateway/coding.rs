@@ -1,7 +1,8 @@
 //! A coding agent's session of fifty turns, as chat completions and as Anthropic messages, with profile `coding`: what it works on
-//! arrives byte for byte in both directions, and what was planted in it does not arrive at all.
+//! arrives byte for byte in both directions. What was planted in the files that it reads does not reach the upstream, and what
+//! the model says of its own does not reach the agent, in text and in a tool's arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tollgate_fake_upstream::{Fake, Script, Step};
@@ -36,32 +37,54 @@ const MATERIAL: [(&str, &str); 14] = [
     ("architecture.md", include_str!("../../../docs/architecture.md")),
 ];
 
-/// What must not arrive, where it stands, and what the place is called then.
-const PLANTED: [(&str, &str, &str); 5] = [
+/// What must not arrive: what stands before it in its line, the value, and what the place is called then.
+type Planted = (&'static str, &'static str, &'static str);
+
+/// In what tools return.
+const PLANTED: [Planted; 6] = [
     ("export GITHUB_TOKEN=", "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i", "SECRET"),
     ("AWS_ACCESS_KEY_ID=", "AKIAQ4XH7M2PLZK9WJ3T", "SECRET"),
     ("# test card ", "4111 1111 1111 1111", "CREDIT_CARD"),
     ("pay to ", "DE89 3704 0044 0532 0130 00", "IBAN"),
     ("// old key: ", "sk_live_9aKq2LmX0vT5bNc7KpWd3HsY", "SECRET"),
+    ("    ssn: ", "536-22-8726", "SSN"),
 ];
 
-/// Turn `n`: what its tool returns, and which planted value is in it.
-struct Turn {
+/// In answers. No request holds them: what the agent has sent may be said to it again.
+const SAID: [Planted; 5] = [
+    ("1042,Jane Roe,1981-04-02,", "219-09-9998", "SSN"),
+    ("Authorization: Bearer ", "gho_7KpWd3HsYfJ6gRa1uEo9iq8Zr2LmX0vT5bNc", "SECRET"),
+    ("  card: ", "5105 1051 0510 5100", "CREDIT_CARD"),
+    ("aws_access_key_id = ", "AKIAZ7Q2MXKPVLW4NDTR", "SECRET"),
+    ("-- refund to ", "GB33BUKB20201555555555", "IBAN"),
+];
+
+/// A piece of a file, and what is planted in it.
+struct Piece {
     name: &'static str,
-    result: String,
-    planted: Option<(&'static str, &'static str)>,
+    text: String,
+    planted: Option<Planted>,
 }
 
-fn turn(n: usize) -> Turn {
+/// What the tool of turn `n` returns.
+fn result(n: usize) -> Piece {
+    piece(n, (n % 5 == 2).then(|| PLANTED[n / 5 % PLANTED.len()]))
+}
+
+/// What the model says in turn `n`, and writes to a file.
+fn answer(n: usize) -> Piece {
+    piece(n * 5 + 3, (n % 4 == 1).then(|| SAID[n / 4 % SAID.len()]))
+}
+
+fn piece(n: usize, planted: Option<Planted>) -> Piece {
     let (name, text) = MATERIAL[n % MATERIAL.len()];
     let from = (n / MATERIAL.len()) * READ % text.len().max(1);
-    let mut piece = slice(text, from, READ).to_owned();
-    let planted = n.is_multiple_of(7).then(|| PLANTED[n / 7 % PLANTED.len()]);
+    let mut text = slice(text, from, READ).to_owned();
     if let Some((before, value, _)) = planted {
-        let middle = border(&piece, piece.len() / 2);
-        piece.insert_str(middle, &format!("\n{before}{value}\n"));
+        let middle = border(&text, text.len() / 2);
+        text.insert_str(middle, &format!("\n{before}{value}\n"));
     }
-    Turn { name, result: piece, planted: planted.map(|(_, value, kind)| (value, kind)) }
+    Piece { name, text, planted }
 }
 
 fn border(text: &str, at: usize) -> usize {
@@ -77,7 +100,7 @@ fn slice(text: &str, from: usize, len: usize) -> &str {
 /// A surface of the same session.
 trait Surface {
     const PATH: &'static str;
-    fn call(&mut self, n: usize, turn: &Turn);
+    fn call(&mut self, n: usize, read: &Piece);
     fn body(&self, model: &str) -> Value;
     /// What a client puts together from the stream: the text, and the arguments of the tool call.
     fn said(events: &[Value]) -> (String, String);
@@ -89,12 +112,12 @@ struct Chat(Vec<Value>);
 impl Surface for Chat {
     const PATH: &'static str = "/v1/chat/completions";
 
-    fn call(&mut self, n: usize, turn: &Turn) {
-        let arguments = json!({"path": turn.name, "from": n * 100, "to": "\u{e9}\t\"end\"\n"}).to_string();
+    fn call(&mut self, n: usize, read: &Piece) {
+        let arguments = json!({"path": read.name, "from": n * 100, "to": "\u{e9}\t\"end\"\n"}).to_string();
         let function = json!({"name": "read", "arguments": arguments});
-        self.0.push(json!({"role": "user", "content": format!("{n}: look at `{}`", turn.name)}));
+        self.0.push(json!({"role": "user", "content": format!("{n}: look at `{}`", read.name)}));
         self.0.push(json!({"role": "assistant", "content": null, "tool_calls": [{"id": format!("c{n}"), "type": "function", "function": function}]}));
-        self.0.push(json!({"role": "tool", "tool_call_id": format!("c{n}"), "content": turn.result}));
+        self.0.push(json!({"role": "tool", "tool_call_id": format!("c{n}"), "content": read.text}));
     }
 
     fn body(&self, model: &str) -> Value {
@@ -117,11 +140,11 @@ struct Messages(Vec<Value>);
 impl Surface for Messages {
     const PATH: &'static str = "/v1/messages";
 
-    fn call(&mut self, n: usize, turn: &Turn) {
-        let input = json!({"path": turn.name, "from": n * 100, "to": "\u{e9}\t\"end\"\n"});
-        self.0.push(json!({"role": "user", "content": format!("{n}: look at `{}`", turn.name)}));
+    fn call(&mut self, n: usize, read: &Piece) {
+        let input = json!({"path": read.name, "from": n * 100, "to": "\u{e9}\t\"end\"\n"});
+        self.0.push(json!({"role": "user", "content": format!("{n}: look at `{}`", read.name)}));
         self.0.push(json!({"role": "assistant", "content": [{"type": "tool_use", "id": format!("t{n}"), "name": "read", "input": input}]}));
-        self.0.push(json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": format!("t{n}"), "content": turn.result}]}));
+        self.0.push(json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": format!("t{n}"), "content": read.text}]}));
         self.0.push(json!({"role": "assistant", "content": [{"type": "text", "text": "Seen."}]}));
     }
 
@@ -145,43 +168,61 @@ async fn replay<S: Surface>(mut session: S) {
     let (fake, gateway) = in_front_of_fake(CODING);
     let mut changed = Vec::new();
     let mut leaked = Vec::new();
-    let mut planted = BTreeMap::new();
+    let (mut sent_in, mut said_of_its_own) = (BTreeMap::new(), BTreeSet::new());
     for n in 0..TURNS {
-        let turn = turn(n);
-        planted.extend(turn.planted);
-        session.call(n, &turn);
+        let read = result(n);
+        sent_in.extend(read.planted.map(|(_, value, kind)| (value, kind)));
+        session.call(n, &read);
         let model = format!("turn-{n}");
-        // The answer: another file's text, and the same as a tool's arguments.
-        let file = self::turn(n * 7 + 1 + n % 6);
-        let clean = file.planted.is_none();
-        let arguments = json!({"path": file.name, "content": file.result}).to_string();
-        fake.script(&model, writes(&file.result, &arguments));
+        let file = answer(n);
+        let arguments = json!({"path": file.name, "content": file.text}).to_string();
+        fake.script(&model, writes(&file.text, &arguments));
         let sent = session.body(&model);
         let events = stream(&gateway, S::PATH, &sent).await;
 
         let received = received(&fake, &model);
         leaked.extend(
-            planted
+            sent_in
                 .keys()
                 .filter(|value| received.contains(**value))
                 .map(|value| format!("turn {n}: {value}")),
         );
         let mut before = sent.to_string();
-        for (value, kind) in &planted {
+        for (value, kind) in &sent_in {
             before = before.replace(value, &format!("[{kind}_1]"));
         }
         compare(&format!("request {n}"), &unnumbered(&before), &unnumbered(&received), &mut changed);
+
         let (text, written) = S::said(&events);
-        if clean {
-            compare(&format!("text {n}, {}", file.name), &file.result, &text, &mut changed);
-            compare(&format!("arguments {n}, {}", file.name), &arguments, &written, &mut changed);
-        } else {
-            assert!(!text.is_empty() && !written.is_empty(), "turn {n} is answered");
+        let (mut said, mut wrote) = (file.text, arguments);
+        if let Some((_, value, kind)) = file.planted {
+            said_of_its_own.insert(value);
+            let masked = replaced(&said, value, &text);
+            leaked.extend(
+                [&text, &written]
+                    .iter()
+                    .filter(|out| out.contains(value))
+                    .map(|_| format!("answer {n}: {value}")),
+            );
+            assert!(
+                masked.is_some_and(|mask| unnumbered(mask) == format!("[{kind}]")),
+                "answer {n}: {masked:?}"
+            );
+            said = said.replace(value, masked.unwrap_or_default());
+            wrote = wrote.replace(value, replaced(&wrote, value, &written).unwrap_or_default());
         }
+        compare(&format!("text {n}, {}", file.name), &said, &text, &mut changed);
+        compare(&format!("arguments {n}, {}", file.name), &wrote, &written, &mut changed);
     }
-    assert!(leaked.is_empty(), "planted values reached the upstream: {leaked:#?}");
+    assert!(leaked.is_empty(), "planted values came through: {leaked:#?}");
     assert!(changed.is_empty(), "bytes changed that should not have been: {changed:#?}");
-    assert_eq!(planted.len(), PLANTED.len(), "all were tried");
+    assert_eq!((sent_in.len(), said_of_its_own.len()), (PLANTED.len(), SAID.len()), "all were tried");
+}
+
+/// What stands in `after` where `value` stood in `before`, if all around it is the same.
+fn replaced<'a>(before: &str, value: &str, after: &'a str) -> Option<&'a str> {
+    let (head, tail) = before.split_once(value)?;
+    after.strip_prefix(head)?.strip_suffix(tail)
 }
 
 /// Says a file, then writes it with a tool, in the small pieces of a model.
@@ -229,8 +270,8 @@ fn received(fake: &Fake, model: &str) -> String {
 /// Numbers of placeholders are of no interest here.
 fn unnumbered(body: &str) -> String {
     let mut out = body.to_owned();
-    for kind in ["SECRET", "CREDIT_CARD", "IBAN"] {
-        for number in (1..=PLANTED.len()).rev() {
+    for kind in ["SECRET", "CREDIT_CARD", "IBAN", "SSN"] {
+        for number in (1..=PLANTED.len() + SAID.len()).rev() {
             out = out.replace(&format!("[{kind}_{number}]"), &format!("[{kind}]"));
         }
     }
