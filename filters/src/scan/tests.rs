@@ -7,6 +7,7 @@ use super::*;
 mod bounds;
 mod compile;
 mod cuts;
+mod drawn;
 mod ends;
 mod escapes;
 mod few;

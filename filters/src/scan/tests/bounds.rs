@@ -21,7 +21,7 @@ fn rules() -> Arc<Rules> {
 }
 
 /// One action per rule, most of them off for some seeds.
-fn actions(seed: u64) -> impl Fn(&RuleInfo) -> Action {
+pub(super) fn actions(seed: u64) -> impl Fn(&RuleInfo) -> Action {
     const FEW: [Action; 8] = [
         Action::Off,
         Action::Mask,

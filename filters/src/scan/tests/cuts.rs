@@ -206,8 +206,6 @@ fn values_are_masked_at_every_cut() {
     assert_eq!(whole(&engine, text).0, expect);
 }
 
-/// The digits before a mark, spread over more raw bytes than are held for a mark that may come, are no part of a token: whether
-/// they were let go before the mark came must not matter.
 /// Names inside of values that are inside of values: which of them is read does not depend on what ended first.
 #[test]
 fn values_inside_of_values_are_the_same_for_every_cut() {
@@ -228,6 +226,8 @@ fn values_inside_of_values_are_the_same_for_every_cut() {
     }
 }
 
+/// The digits before a mark, spread over more raw bytes than are held for a mark that may come, are no part of a token: whether
+/// they were let go before the mark came must not matter.
 #[test]
 fn a_stretched_lead_is_the_same_for_every_cut() {
     let rules = engine(|_| Action::Mask);
