@@ -25,6 +25,8 @@ const WORDS: [&str; 8] = ["every", "word", "of", "this", "answer", "is", "one", 
 const COUNT: usize = 100;
 const MOST_STREAMS: usize = 1_000;
 const MOST_ROUNDS: usize = 100;
+/// Of fewer samples the largest is p99 by name only.
+const FEWEST_FOR_P99: usize = 100;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -84,12 +86,15 @@ async fn measure(arguments: &Arguments, stage: &Stage<'_>) -> Result<(), Failure
         let mut times: Vec<Times> = subjects.iter().map(|_| Times::default()).collect();
         // The first round warms up, and does not count.
         for round in 0..=arguments.rounds.min(MOST_ROUNDS) {
-            for ((name, target), times) in subjects.iter().zip(&mut times) {
+            for turn in 0..subjects.len() {
+                // Each begins as often as the others: what a subject leaves behind burdens the next.
+                let at = (round + turn) % subjects.len();
+                let (name, target) = &subjects[at];
                 let seen = streams(target, &answer, arguments.streams).await;
                 let seen = seen.map_err(|failure| format!("{name}: {failure}"))?;
                 if round > 0 {
-                    times.first.extend(seen.first);
-                    times.delays.extend(seen.delays);
+                    times[at].first.extend(seen.first);
+                    times[at].delays.extend(seen.delays);
                 }
             }
         }
@@ -110,33 +115,47 @@ fn table(
     pace: Duration,
 ) -> Vec<serde_json::Value> {
     println!(
-        "{:<12}{:>24}{:>28}{:>8}{:>20}",
-        "ms", "first token p50    p99", "delay of a word p50    p99", "words", "a pace late or more"
+        "{:<12}{:>24}{:>9}{:>28}{:>8}{:>22}",
+        "ms",
+        "first token p50    p99",
+        "streams",
+        "delay of a word p50    p99",
+        "words",
+        "a pace late or more"
     );
     let row = |((name, _), mut times): (&(&str, Target), Times)| {
-        times.first.sort_unstable();
-        times.delays.sort_unstable();
-        let ms =
-            |sorted: &[u32], share| quantile(sorted, share).map_or(f64::NAN, |us| f64::from(us) / 1000.0);
+        let ([first, first_p99], [delay, delay_p99]) =
+            (quantiles(&mut times.first), quantiles(&mut times.delays));
         let late = times.delays.iter().filter(|delay| **delay >= micros(pace)).count();
         let late = late as f64 / times.delays.len().max(1) as f64;
-        let (first, delay) =
-            ([0.5, 0.99].map(|q| ms(&times.first, q)), [0.5, 0.99].map(|q| ms(&times.delays, q)));
         println!(
-            "{name:<12}{:>17.3}{:>7.3}{:>21.3}{:>7.3}{:>8}{:>19.1}%",
-            first[0],
-            first[1],
-            delay[0],
-            delay[1],
+            "{name:<12}{:>17}{:>7}{:>9}{:>21}{:>7}{:>8}{:>21.1}%",
+            shown(first),
+            shown(first_p99),
+            times.first.len(),
+            shown(delay),
+            shown(delay_p99),
             times.delays.len(),
             100.0 * late
         );
         json!({
-            "space": format!("{spaces:?}").to_lowercase(), "subject": name, "first_token_ms": {"p50": first[0], "p99": first[1]},
-            "word_delay_ms": {"p50": delay[0], "p99": delay[1]}, "words": times.delays.len(), "a_pace_late": late,
+            "space": format!("{spaces:?}").to_lowercase(), "subject": name, "streams": times.first.len(),
+            "first_token_ms": {"p50": first, "p99": first_p99}, "word_delay_ms": {"p50": delay, "p99": delay_p99},
+            "words": times.delays.len(), "a_pace_late": late,
         })
     };
     subjects.iter().zip(times).map(row).collect()
+}
+
+/// p50 and p99 in milliseconds, as far as there are samples for them.
+fn quantiles(times: &mut [u32]) -> [Option<f64>; 2] {
+    times.sort_unstable();
+    let ms = |share| quantile(times, share).map(|us| f64::from(us) / 1000.0);
+    [ms(0.5), ms(0.99).filter(|_| times.len() >= FEWEST_FOR_P99)]
+}
+
+fn shown(ms: Option<f64>) -> String {
+    ms.map_or("-".to_owned(), |ms| format!("{ms:.3}"))
 }
 
 /// The configuration with a profile in which nothing is looked for.
@@ -230,6 +249,14 @@ async fn one_stream(target: &Target, body: &Bytes, ends: &[usize], pace: Duratio
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    #[test]
+    fn few_samples_have_no_p99() {
+        let mut times: Vec<u32> = (1..=100).rev().map(|ms| ms * 1000).collect();
+        assert_eq!(super::quantiles(&mut times), [Some(51.0), Some(99.0)]);
+        assert_eq!(super::quantiles(&mut times[..99])[1], None);
+        assert_eq!(super::quantiles(&mut []), [None, None]);
+    }
 
     #[test]
     fn only_the_guard_is_taken_out() {
