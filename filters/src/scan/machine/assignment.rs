@@ -18,7 +18,7 @@ const MAX_PAIR: u8 = 24;
 const MAX_SCHEME: usize = 16;
 
 /// Names of what people make up, as far as they do not begin with `pass`.
-const PASSWORDS: [&[u8]; 7] = [
+const PASSWORDS: [&[u8]; 8] = [
     b"pwd",
     b"kennwort",
     // `contraseña`
@@ -27,6 +27,7 @@ const PASSWORDS: [&[u8]; 7] = [
     b"wachtwoord",
     b"senha",
     b"heslo",
+    b"identified by",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
