@@ -74,7 +74,7 @@ impl Report {
         Ok(())
     }
 
-    /// What no test noticed by name, and how many there are of each.
+    /// What no test noticed by name, how many there are of each, and a table of the files.
     pub(crate) fn summary(&self) {
         let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
         for (name, outcome) in &self.outcomes {
@@ -93,5 +93,75 @@ impl Report {
         }
         let sums: Vec<String> = sums.iter().map(|(told, count)| format!("{count} {told}")).collect();
         println!("{} mutants: {}", self.outcomes.len(), sums.join(", "));
+        println!("{}", self.table());
+    }
+
+    /// By file, or folder below a module: those that ran and what came of them, and those that could not.
+    fn table(&self) -> String {
+        let mut files: BTreeMap<String, [usize; 6]> = BTreeMap::new();
+        for (name, outcome) in &self.outcomes {
+            let columns: &[usize] = match outcome {
+                Outcome::Caught(_) => &[0, 1],
+                Outcome::Missed | Outcome::Unreached => &[0, 2],
+                Outcome::TimedOut => &[0, 3],
+                Outcome::Unviable => &[4],
+                Outcome::NoSwitch => &[5],
+            };
+            for file in [place(name), "all".to_owned()] {
+                let counts = files.entry(file).or_default();
+                columns.iter().for_each(|column| counts[*column] += 1);
+            }
+        }
+        let mut table = String::from(
+            "| file | run | caught | missed | timed out | unviable | not to be switched |\n|---|---:|---:|---:|---:|---:|---:|\n",
+        );
+        let all = files.remove("all").map(|counts| ("all".to_owned(), counts));
+        for (file, counts) in files.into_iter().map(|(file, counts)| (format!("`{file}`"), counts)).chain(all)
+        {
+            table.push_str(&format!("| {file} | {} |\n", counts.map(|count| count.to_string()).join(" | ")));
+        }
+        table
+    }
+}
+
+/// `filters/src/scan/sweep/hold.rs:10:5: …` is of `scan/sweep/`, `filters/src/scan/email.rs:…` of `scan/email.rs`.
+fn place(name: &str) -> String {
+    let file = name.split_once(':').map_or(name, |(file, _)| file);
+    let below = file.split_once("src/").map_or(file, |(_, below)| below);
+    match below.match_indices('/').nth(1) {
+        Some((at, _)) => below[..=at].to_owned(),
+        None => below.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_counted_by_module() {
+        let outcomes = [
+            ("filters/src/scan/sweep/hold.rs:1:2: x", Outcome::Caught("t".to_owned())),
+            ("filters/src/scan/sweep/open.rs:1:2: x", Outcome::Unreached),
+            ("filters/src/scan/email.rs:9:9: x", Outcome::TimedOut),
+            ("proxy/src/limits.rs:9:9: x", Outcome::NoSwitch),
+        ];
+        let outcomes = outcomes.map(|(name, outcome)| (name.to_owned(), outcome)).into();
+        let report = Report { file: tempfile(), outcomes };
+        let table = report.table();
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| `limits.rs` | 0 | 0 | 0 | 0 | 0 | 1 |",
+                "| `scan/email.rs` | 1 | 0 | 0 | 1 | 0 | 0 |",
+                "| `scan/sweep/` | 2 | 1 | 1 | 0 | 0 | 0 |",
+                "| all | 3 | 1 | 1 | 1 | 0 | 1 |",
+            ]
+        );
+    }
+
+    fn tempfile() -> File {
+        File::open("/dev/null").expect("is there")
     }
 }
