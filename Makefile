@@ -19,9 +19,10 @@ test: ## All tests: Rust, then the SDKs of Python and Node through a real gatewa
 	scripts/clients
 	scripts/scan-counts
 
-lint: ## Formatting, clippy, documentation, and the dependency rules of deny.toml
+lint: ## Formatting, clippy, whether the fuzz targets build, documentation, and the dependency rules of deny.toml
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo check --locked --manifest-path filters/fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 	scripts/deny
 
