@@ -159,8 +159,14 @@ fn written(rules: &[Drawn], parts: &[(Index, Part)]) -> String {
     parts.iter().map(write).collect()
 }
 
+/// Each case compiles rules.
+fn fewer() -> ProptestConfig {
+    let all = ProptestConfig::default();
+    ProptestConfig { cases: all.cases.div_ceil(4), failure_persistence: None, ..all }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(fewer())]
 
     /// Rules are compiled once a case, and tried on several texts.
     #[test]
