@@ -39,6 +39,8 @@ const PAST_AFTER_PLUS: usize = 4;
 /// Dots of an IPv4 address.
 const DOTS: usize = 3;
 const MAX_GROUPS: usize = WINDOW / 2 + 4;
+/// What stands before a telephone extension: `, extension: `.
+const MAX_WORD: usize = 13;
 /// Digits of a telephone extension.
 const MAX_EXTENSION: u8 = 7;
 
@@ -63,7 +65,7 @@ enum Phase {
     Gap([u8; 3], u8),
     /// In a telephone extension: its letters and what separates them, then its digits.
     Extension {
-        word: [u8; 12],
+        word: [u8; MAX_WORD],
         len: u8,
         digits: u8,
         end: usize,
@@ -240,7 +242,7 @@ impl Number {
             self.phase = Phase::Gap([byte, 0, 0], 1);
         } else if matches!(byte, b'x' | b'X' | b'e' | b'E' | b'#' | b',' | b';') && digits >= 10 {
             self.after = after;
-            let mut word = [0; 12];
+            let mut word = [0; MAX_WORD];
             word[0] = byte;
             self.phase = Phase::Extension { word, len: 1, digits: 0, end: 0 };
         } else {
@@ -248,7 +250,7 @@ impl Number {
         }
     }
 
-    fn extend(&mut self, unit: Unit, mut word: [u8; 12], len: u8, digits: u8) {
+    fn extend(&mut self, unit: Unit, mut word: [u8; MAX_WORD], len: u8, digits: u8) {
         let byte = unit.byte;
         let at = usize::from(len);
         if byte.is_ascii_digit() && (digits > 0 || extension(&word[..at]) == Some(true)) {
@@ -343,5 +345,32 @@ impl Number {
     fn digits_of(&self, from: usize, to: usize) -> &[u8] {
         let end = self.groups[to].digit + usize::from(self.groups[to].len);
         &self.digits[self.groups[from].digit..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::tests::BUILTIN;
+    use crate::scan::units::Fold;
+    use crate::scan::{Action, Direction, Switches};
+
+    /// However long a table of numbers is, and whatever is found in it.
+    #[test]
+    fn no_more_than_a_window_of_groups_is_kept() {
+        let (fold, policy) =
+            (Fold::new(), BUILTIN.policy(Direction::Answer, |_| Action::Mask, Switches::default()));
+        let singles = "17 ".repeat(16);
+        for text in ["17 ".repeat(1000), "1 ".repeat(1000), singles + &"4111 1111 1111 1111 ".repeat(60)] {
+            let view = View { text: &text, base: 0, end: text.len(), fold: &fold, decoded: None };
+            let (mut decided, mut overran) = (Vec::new(), false);
+            let mut judge =
+                Judge { rules: &BUILTIN, policy: &policy, decided: &mut decided, overran: &mut overran };
+            let mut number = Number::new();
+            number.begin(&view, 0, 0);
+            number.run(&view, &mut judge);
+            assert!(number.is_open() && number.groups.len() <= 2 * MAX_GROUPS, "{}", number.groups.len());
+            assert!(number.digits.len() <= 4 * WINDOW, "{}", number.digits.len());
+        }
     }
 }

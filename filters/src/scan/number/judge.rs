@@ -199,9 +199,9 @@ impl Case<'_> {
         self.gap(last + 1) == Some(Gap::Slash) && self.len(last + 1) == self.len(self.first)
     }
 
-    /// `1) 219-09-9998`: what stands before is the item's number.
+    /// `1) 219-09-9998`: what stands before is the item's number, with nothing before it.
     fn numbers_a_list(&self) -> bool {
-        self.first == 1 && !self.number.open && self.len(0) <= 2
+        self.first == 1 && self.gap(0) == Some(Gap::None) && !self.number.open && self.len(0) <= 2
     }
 
     /// What stands after group `last`.

@@ -25,10 +25,24 @@ fn values_behind_many_numbers_are_found() {
         for before in 0..70 {
             let before = "17 ".repeat(before);
             assert_eq!(masked(&format!("{before}{value}")), format!("{before}[{kind}_1]"));
+            let after = " 305".repeat(20);
+            assert_eq!(masked(&format!("{before}{value}{after}")), format!("{before}[{kind}_1]{after}"));
         }
         let before = "17 305 ".repeat(40);
         let text = format!("{before}{value}\n{before}{value}\n");
         assert_eq!(masked(&text), format!("{before}[{kind}_1]\n{before}[{kind}_1]\n"));
+    }
+}
+
+/// What stands before a bracket is a list's number only at the beginning.
+#[test]
+fn a_number_before_a_bracket_begins_a_list() {
+    let after = " 305".repeat(20);
+    let text = format!("12) 219-09-9998{after}");
+    assert_eq!(masked(&text), format!("12) [SSN_1]{after}"));
+    for before in 1..40 {
+        let text = format!("{}12) 219-09-9998{after}", "17 ".repeat(before));
+        assert_eq!(masked(&text), text);
     }
 }
 
