@@ -120,11 +120,6 @@ impl Policy {
         self.demands.iter().find(|(id, _)| *id == rule).map(|(_, demands)| demands)
     }
 
-    /// Whether some rule's action is this one.
-    pub fn has(&self, action: Action) -> bool {
-        self.actions.contains(&action)
-    }
-
     /// Whether anything is done about some rule but to record it.
     pub(crate) fn acts(&self) -> bool {
         self.acts
@@ -148,7 +143,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use crate::scan::tests::BUILTIN;
-    use crate::scan::{Action, Direction, Masker, Profile};
+    use crate::scan::{Action, Direction, Masker, Profile, Switches};
 
     #[test]
     fn a_finding_in_shadow_says_what_would_have_been_done() {
@@ -168,6 +163,14 @@ mod tests {
             ("phone", Action::Shadow, Some(Action::Block)),
         ];
         assert_eq!(seen, expect);
+    }
+
+    #[test]
+    fn a_shadow_without_more_stands_for_a_mask() {
+        for (action, would) in [(Action::Shadow, Some(Action::Mask)), (Action::Mask, None)] {
+            let policy = BUILTIN.policy(Direction::Request, |_| action, Switches::default());
+            assert!(BUILTIN.infos().all(|(rule, _)| policy.would(rule) == would), "{action:?}");
+        }
     }
 
     /// The page for operators says what each rule holds back; this keeps it true.

@@ -289,6 +289,7 @@ mod tests {
             ("{}", "says nothing"),
             ("{action: mask, shadow: block}", "beside"),
             ("{shadow: log}", "what would be done"),
+            ("{shadow: [mask]}", "off, log, shadow"),
             ("{action: off, require: {a: b}}", "does not look for it"),
             ("{acts: mask}", "acts"),
             ("{require: {a: [1]}}", "label"),

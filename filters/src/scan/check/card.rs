@@ -35,7 +35,7 @@ const RANGES: [[u32; 5]; 27] = [
 
 /// Whether the digits are a card number, by issuer range, length and checksum.
 pub(in crate::scan) fn card(digits: &[u8]) -> bool {
-    if !(12..=19).contains(&digits.len()) || digits.iter().all(|digit| *digit == digits[0]) {
+    if !(12..=19).contains(&digits.len()) {
         return false;
     }
     let prefix = |len: u32| digits.iter().take(len as usize).fold(0, |n, d| n * 10 + u32::from(d - b'0'));

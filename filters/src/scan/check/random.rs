@@ -28,19 +28,16 @@ pub(in crate::scan) fn names_type(text: &[u8], password: bool) -> bool {
     let mut words = 0;
     // Capitals begin words of three letters or more, or stand for digits.
     while let Some(first) = text.get(at) {
-        let rest = &text[at + 1..];
-        let len = 1 + match first {
-            b'A'..=b'Z' => rest.iter().take_while(|b| b.is_ascii_lowercase()).count(),
-            b'0'..=b'9' => rest.iter().take_while(|b| b.is_ascii_digit()).count(),
-            _ => 0,
-        };
-        if !first.is_ascii_digit() {
-            if len < 3 {
-                return constant;
-            }
-            words += 1;
+        at += 1;
+        if first.is_ascii_digit() {
+            continue;
         }
-        at += len;
+        let rest = text[at..].iter().take_while(|b| b.is_ascii_lowercase()).count();
+        if !first.is_ascii_uppercase() || rest < 2 {
+            return constant;
+        }
+        words += 1;
+        at += rest;
     }
     constant || !password && words > 1
 }
@@ -127,7 +124,7 @@ pub(in crate::scan) fn value(text: &[u8], password: bool) -> bool {
     }
     if password {
         // People's own: a word with digits or marks in it; or a machine's letters.
-        let own = digits + marks > 0 && (digits > 0 || marks > 1 || kinds > 2);
+        let own = digits > 0 || marks > 1 || kinds > 2;
         return text.len() >= 6 && (own || text.len() >= 8 && is_mixed(text));
     }
     if digits == 0 && marks == 0 {
@@ -251,6 +248,7 @@ mod tests {
             ("q8Zr2LmX0v-T5bNc7KpWd3", true),
             ("prod-eu-west1-backup-node4", false),
             ("Prod_Eu_West1_Backup", false),
+            ("PROD-EU-WEST1-BACKUP-NODE4", false),
             // A word of more than sixteen letters is none.
             ("qwmzrtplvxnbkcjhgs1-q2-w3", true),
             // Six alike, eight in a row.
@@ -308,6 +306,58 @@ mod tests {
         }
     }
 
+    #[test]
+    fn types_and_constants() {
+        for (text, password, expect) in [
+            // A constant has two low lines and a word of six capitals.
+            ("MSV1_0_CREDENTIAL_KEY", true, true),
+            ("CREDIT_1_2", true, true),
+            ("ALPHA_1_2", true, false),
+            ("A_B_C1", true, false),
+            ("A1_B2_C3", true, false),
+            ("CREDENTIAL_KEY", true, false),
+            ("MSV1_0_CREDENTIAL_Key", true, false),
+            // A type two words, and is no password.
+            ("Curve25519SeedBin", false, true),
+            ("Curve25519SeedBin", true, false),
+            ("Curve25519", false, false),
+            ("Curve25519Se", false, false),
+        ] {
+            assert_eq!(names_type(text.as_bytes(), password), expect, "{text}");
+        }
+    }
+
+    /// Of 32 characters or more eight are different.
+    #[test]
+    fn what_repeats_itself_is_a_placeholder() {
+        for (part, expect) in [("qzrlmxvt", false), ("qzrlmxqv", true)] {
+            assert_eq!(placeholder(part.repeat(4).as_bytes()), expect, "{part}");
+        }
+    }
+
+    #[test]
+    fn resources() {
+        for (text, password, expect) in [
+            ("/home/user1", true, true),
+            ("/home", false, true),
+            ("/home/22", true, false),
+            ("auth.errors7.short", true, true),
+            ("auth.password2Short", true, false),
+            ("auth..errors7", true, true),
+            // Few letters and a number, where it may be a password.
+            ("auth.errors.s2024", true, false),
+            ("auth.errors.s2024", false, true),
+            ("auth.errors.pass2Shor", true, false),
+            ("auth.errors.pass2Short", true, true),
+            // Words have three letters.
+            ("auth.db.22", false, false),
+            ("auth.dbs.22", false, true),
+            ("authtoken7", false, false),
+        ] {
+            assert_eq!(resource(text.as_bytes(), password), expect, "{text}");
+        }
+    }
+
     /// A password is no value where it says where the value is.
     #[test]
     fn references_are_no_values() {
@@ -327,6 +377,9 @@ mod tests {
             ("/q8Zr/LmX0v7", true),
             ("auth.errors.password2Short", false),
             ("required|string|min:8", false),
+            ("required_8:string", true),
+            ("v1.2.3-45", false),
+            ("2024-01-02T03:04:05Z", false),
             ("***REMOVED***", false),
             ("correct-horse-42", true),
             ("config.db1.pass_word", false),

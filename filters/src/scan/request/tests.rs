@@ -17,6 +17,7 @@ struct Bench {
 struct Outcome {
     body: String,
     audit: String,
+    scanned: usize,
     rejection: Option<Rejection>,
     findings: Vec<Finding>,
 }
@@ -41,7 +42,13 @@ impl Bench {
         let out = call.outgoing(&Bytes::copy_from_slice(body.as_bytes()), out);
         let body = String::from_utf8(out.to_vec()).expect("UTF-8 stays UTF-8");
         serde_json::from_str::<serde_json::Value>(&body).expect(&body);
-        Outcome { body, audit, rejection: screened.rejection, findings: masker.findings().to_vec() }
+        Outcome {
+            body,
+            audit,
+            scanned: screened.scanned,
+            rejection: screened.rejection,
+            findings: masker.findings().to_vec(),
+        }
     }
 }
 
@@ -72,6 +79,20 @@ fn a_value_stretched_past_the_bound_cannot_be_checked() {
             assert!(rejection.message.starts_with("messages["), "{}", rejection.message);
             assert_eq!(outcome.audit, "");
         }
+    }
+}
+
+/// What passes whatever is found in it is no reason to refuse.
+#[test]
+fn signed_thinking_that_cannot_be_checked_passes() {
+    let stretched = format!("alice@{}corp.com", "\u{200b}".repeat(500));
+    let body = format!(
+        r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"assistant","content":[{{"type":"thinking","thinking":"{stretched}",
+        "signature":"s"}}]}},{{"role":"user","content":"q"}}]}}"#
+    );
+    for action in [MASK, BLOCK] {
+        let outcome = bench(action).screen(Api::Messages, &body);
+        assert_eq!((outcome.rejection, outcome.body), (None, body.clone()));
     }
 }
 
@@ -137,6 +158,8 @@ fn only_the_value_changes() {
     let bench = bench(MASK);
     let table = [
         (r#""hello""#, r#""hello""#),
+        // A text that is JSON is a text.
+        (r#""{\"to\":\"alice@corp.com\"}""#, r#""{\"to\":\"[EMAIL_1]\"}""#),
         (r#""to alice@corp.com!""#, r#""to [EMAIL_1]!""#),
         // Escapes cannot hide a value, and those around it stay as they were spelled.
         (r#""\u00e9\n\/ alice\u0040corp.com \/\u00e9""#, r#""\u00e9\n\/ [EMAIL_1] \/\u00e9""#),
@@ -156,6 +179,7 @@ fn only_the_value_changes() {
     for (before, after) in table {
         assert_eq!(bench.screen(Api::Chat, &user(before)).body, user(after));
     }
+    assert_eq!(bench.screen(Api::Chat, &user(r#"["h\u00e9!",{"type":"text","text":"you"}]"#)).scanned, 4 + 3);
     let around = r#" {"x":"alice@corp.com", "user":"alice@corp.com","metadata":{"e":"alice@corp.com"},"model":"alice@corp.com",
         "n":1.0,"messages":[{"role":"alice@corp.com","content":"%"} ]}"#;
     assert_eq!(
@@ -239,6 +263,21 @@ fn numbers_have_no_pseudonyms() {
     assert_eq!(screened("4111111111111111"), (body("9000000000000001"), false));
     let (sent, restores) = screened(r#""4111111111111111""#);
     assert!(restores && sent.contains("CREDIT_CARD-"), "{sent}");
+}
+
+/// A program reads an object or an array; a scalar is a text to it.
+#[test]
+fn a_scalar_in_tool_arguments_is_text() {
+    let arguments = |scalar: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"assistant","tool_calls":[{{"id":"i","function":{{"name":"f","arguments":"{scalar}"}}}}]}}]}}"#
+        )
+    };
+    for (before, after) in
+        [("4111111111111111", "[CREDIT_CARD_1]"), (r#"\"alice@corp.com\""#, r#"\"[EMAIL_1]\""#)]
+    {
+        assert_eq!(bench(MASK).screen(Api::Chat, &arguments(before)).body, arguments(after));
+    }
 }
 
 #[test]
@@ -491,6 +530,36 @@ mod injections {
                 rejection.details[0].value.starts_with("instruction_override, prompt_extraction, score ")
             );
             assert!(found.iter().all(|(at, action, _)| at == place && *action == Action::Block));
+        }
+    }
+
+    #[test]
+    fn a_score_is_a_finding_from_the_threshold_on() {
+        let points = BUILTIN.injection_through(Escapes::NONE, ORDER, &mut Scratch::default()).points;
+        for (threshold, found) in [(points, true), (points + 1, false)] {
+            let injection = InjectionPolicy { threshold, ..InjectionPolicy::default() };
+            let seen = screen_by(Switches { injection, ..Switches::default() }, &said("a", ORDER, "ok")).1;
+            assert_eq!(!seen.is_empty(), found, "{threshold}");
+        }
+    }
+
+    /// In history nothing is refused.
+    #[test]
+    fn a_shadow_says_what_a_block_would_have_done() {
+        for (action, body, would) in [
+            (Action::Shadow, said("a", ORDER, "ok"), Some(Action::Block)),
+            (Action::Shadow, said(ORDER, "b", "ok"), None),
+            (Action::Log, said("a", ORDER, "ok"), None),
+            (Action::Block, said("a", ORDER, "ok"), None),
+        ] {
+            let injection = InjectionPolicy::default().with_action(action);
+            let switches = Switches { injection, ..Switches::default() };
+            let policy = BUILTIN.policy(Direction::Request, |_| Action::Off, switches);
+            let call = Call::read(Api::Chat, body.as_bytes(), ReadBounds::default()).expect(&body);
+            let mut masker = Masker::new();
+            super::super::screen(&call, body.as_bytes(), &BUILTIN, &policy, &mut masker, Options::default());
+            assert!(!masker.findings().is_empty());
+            assert!(masker.findings().iter().all(|found| found.would == would), "{action:?} {body}");
         }
     }
 

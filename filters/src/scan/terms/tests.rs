@@ -54,6 +54,19 @@ fn terms_are_found_at_word_borders_whatever_their_form() {
 }
 
 #[test]
+fn a_term_that_begins_with_a_mark_is_found_by_itself() {
+    assert_eq!(found(&compile(&[".hidden"]), "a .hidden file"), [".hidden"]);
+}
+
+#[test]
+fn a_list_has_a_million_terms_at_most() {
+    for (count, says) in [(MAX_TERMS, "terms[0]: "), (MAX_TERMS + 1, "more than 1048576")] {
+        let message = Dictionary::build(&vec![String::new(); count], &Fold::new()).expect_err("is refused");
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
 fn unusable_terms_are_refused_with_what_to_do() {
     for (term, says) in [("a", "two letters"), ("+-+", "two letters"), (&"x".repeat(201), "more than 200")] {
         let message = TermCheck::new().check(term).expect_err("is refused");

@@ -48,13 +48,34 @@ fn what_a_kind_finds_by_itself() {
             "[IP_ADDRESS_1] and [IP_ADDRESS_2]",
         ),
         ("ip_address", "2a00:1450:4001::5x", "2a00:1450:4001::5x"),
+        ("ip_address", "2a00:1450:4001::5: x", "[IP_ADDRESS_1]: x"),
+        ("ip_address", "2a00:1450:4001::5:x", "2a00:1450:4001::5:x"),
         ("email", "an andré@corp.com", "an [EMAIL_1]"),
         ("email", "an ａndré@corp.com", "an [EMAIL_1]"),
+        ("phone", "2125550123 ", "[PHONE_1] "),
+        ("phone", "2125550123 -", "2125550123 -"),
+        ("phone", "2125550123 -\n", "2125550123 -\n"),
         ("phone", "hotel 2125550123", "hotel 2125550123"),
         ("phone", "tel 2125550123", "tel [PHONE_1]"),
         ("phone", "xphone 2125550123", "xphone 2125550123"),
     ] {
         check(&only(kind), text, expect);
+    }
+}
+
+/// A label has 63 characters, a domain that is looked at 254.
+#[test]
+fn long_domains() {
+    let email = only("email");
+    for (domain, found) in [
+        (format!("{}.com", "b".repeat(63)), true),
+        (format!("{}.com", "b".repeat(64)), false),
+        (format!("{}com", "b.".repeat(125)), true),
+        (format!("{}com", "b.".repeat(130)), false),
+    ] {
+        let text = format!("to a@{domain} x");
+        let expect = if found { "to [EMAIL_1] x" } else { &text };
+        check(&email, &text, expect);
     }
 }
 

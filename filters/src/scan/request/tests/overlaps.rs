@@ -44,6 +44,8 @@ fn what_a_finding_demands_is_demanded_where_it_overlaps_another() {
                 };
                 let done = screened(&rules, treatment, *api, body);
                 assert_eq!(done.require, on_premises(), "{email:?} {customer:?} {body}");
+                let refused = done.rejection.map(|rejection| rejection.code);
+                assert!(refused.is_none_or(|code| code == Code::PiiDetected), "{refused:?} {body}");
             }
             let shadow = |rule: &RuleInfo| match &*rule.kind {
                 "email" => Treatment::new(email),
@@ -64,6 +66,49 @@ fn nothing_is_demanded_by_the_bounds_in_a_schema() {
     assert_eq!(screened(&BUILTIN, treatment, Api::Chat, body).require, Demands::new());
     let said = screened(&BUILTIN, treatment, Api::Chat, &user(r#""4111111111111111""#));
     assert_eq!(said.require, on_premises());
+}
+
+#[test]
+fn what_a_schema_says_demands_and_what_bounds_it_does_not() {
+    let body = r#"{"model":"m","tools":[{"type":"function","function":{"name":"f","parameters":
+        {"description":"ask bob@corp.com","maximum":4111111111111111}}}],"messages":[{"role":"user","content":"q"}]}"#;
+    let label = |value: &str| Demands::from([("zone".to_owned(), value.to_owned())]);
+    let treatment = |rule: &RuleInfo| match &*rule.kind {
+        "email" => Treatment::new(Action::Mask).requiring(label("eu")),
+        _ => Treatment::new(Action::Mask).requiring(label("us")),
+    };
+    let done = screened(&BUILTIN, treatment, Api::Chat, body);
+    assert_eq!((done.require, done.rejection), (label("eu"), None));
+    let both = user(r#""bob@corp.com pays with 4111111111111111""#);
+    let rejection = screened(&BUILTIN, treatment, Api::Chat, &both).rejection.expect("is refused");
+    assert_eq!(rejection.code, Code::NoUpstream);
+    assert!(rejection.message.contains("zone=eu and zone=us"), "{rejection}");
+}
+
+/// In history a block would have masked, in what must stay nothing would have been done.
+#[test]
+fn a_shadow_says_what_would_have_been_done_where_it_stands() {
+    let thinking = r#"{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[
+        {"type":"thinking","thinking":"bob@corp.com","signature":"s"}]},{"role":"user","content":"q"}]}"#;
+    let history = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"bob@corp.com"},
+        {"role":"assistant","content":"Hi"},{"role":"user","content":"q"}]}"#;
+    let new = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"bob@corp.com"}]}"#;
+    for (would, body, expect) in [
+        (Action::Block, new, Some(Action::Block)),
+        (Action::Block, history, Some(Action::Mask)),
+        (Action::Block, thinking, None),
+        (Action::Mask, new, Some(Action::Mask)),
+        (Action::Pseudonymise, history, Some(Action::Pseudonymise)),
+        (Action::Mask, thinking, None),
+    ] {
+        let policy = BUILTIN.policy_by(Direction::Request, |_| Treatment::shadow(would), Switches::default());
+        let call = Call::read(Api::Messages, body.as_bytes(), ReadBounds::default()).expect(body);
+        let mut masker = Masker::new();
+        let done = screen(&call, body.as_bytes(), &BUILTIN, &policy, &mut masker, Options::default());
+        assert_eq!(done.rejection, None);
+        let seen: Vec<_> = masker.findings().iter().map(|found| (found.action, found.would)).collect();
+        assert_eq!(seen, [(Action::Shadow, expect)], "{would:?} {body}");
+    }
 }
 
 fn keys() -> [String; 3] {
