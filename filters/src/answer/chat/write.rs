@@ -34,8 +34,13 @@ impl Chat {
         let (envelope, places, completions) = (&self.envelope, &self.chunk.places, self.completions);
         core.outlet.write(None, |out| {
             begin_choice(envelope, key.index, out);
+            // What stands beside the delta, and what is written around it.
             let of_choice = match key.field {
-                Field::Other(at) => places.get(usize::from(at)).filter(|place| place.of == Owner::Choice),
+                Field::Other(at) => places
+                    .get(usize::from(at))
+                    .filter(|place| place.of == Owner::Choice)
+                    .map(|place| (&*place.before, &*place.after)),
+                Field::Text if !completions => Some(("\"text\":", "")),
                 _ => None,
             };
             if completions {
@@ -53,11 +58,11 @@ impl Chat {
                 }
                 out.push(b'}');
             }
-            if let Some(place) = of_choice {
+            if let Some((before, after)) = of_choice {
                 out.push(b',');
-                out.extend_from_slice(place.before.as_bytes());
+                out.extend_from_slice(before.as_bytes());
                 out.extend_from_slice(literal);
-                out.extend_from_slice(place.after.as_bytes());
+                out.extend_from_slice(after.as_bytes());
             }
             out.extend_from_slice(b",\"finish_reason\":null}]}");
         });

@@ -143,6 +143,23 @@ fn messages_without_deltas_are_pieces() {
     );
 }
 
+#[test]
+fn what_stands_beside_a_delta_leaves_beside_it() {
+    let text = format!("Write to {MAIL}");
+    for size in [1, 7] {
+        let piece = |piece: &String| chunk(&format!(r#"{{"index":0,"delta":{{}},"text":"{piece}"}}"#));
+        let mut input: Vec<String> = pieces(&text, size).iter().map(piece).collect();
+        input.push(finish(0, "stop"));
+        let got = run(&masking(Api::Chat), Form::Events, &stream(&input));
+        let all = lanes(&events(&got.text));
+        let said = |path: &str| all.get(path).map(String::as_str);
+        assert_eq!(
+            (said(".choices[0].text"), said(".choices[0].delta.content")),
+            (Some("Write to [EMAIL_1]"), None)
+        );
+    }
+}
+
 /// Some upstreams write an end into every chunk, and mean the last.
 #[test]
 fn an_end_beside_a_text_is_one_if_no_text_follows() {
