@@ -120,6 +120,11 @@ impl Policy {
         self.demands.iter().find(|(id, _)| *id == rule).map(|(_, demands)| demands)
     }
 
+    /// Whether some rule's action is this one.
+    pub fn has(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+
     /// Whether anything is done about some rule but to record it.
     pub(crate) fn acts(&self) -> bool {
         self.acts
@@ -170,6 +175,7 @@ mod tests {
         for (action, would) in [(Action::Shadow, Some(Action::Mask)), (Action::Mask, None)] {
             let policy = BUILTIN.policy(Direction::Request, |_| action, Switches::default());
             assert!(BUILTIN.infos().all(|(rule, _)| policy.would(rule) == would), "{action:?}");
+            assert!(policy.has(action) && !policy.has(Action::Block), "{action:?}");
         }
     }
 
