@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::*;
 
+mod borders;
 mod bounds;
 mod compile;
 mod cuts;

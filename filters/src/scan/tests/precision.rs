@@ -3,7 +3,7 @@
 use super::*;
 
 /// `⟨…⟩` is what must be covered by findings of the kind, no more and no less of its letters and digits.
-fn check(kind: &str, texts: &[&str]) {
+pub(super) fn check(kind: &str, texts: &[&str]) {
     let (rules, policy) = engine(|_| Action::Mask);
     let mut wrong = Vec::new();
     for marked in texts {
