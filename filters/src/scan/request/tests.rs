@@ -206,6 +206,12 @@ fn tool_arguments_stay_json() {
             r#"{"card":4111111111111111,"l":[4111111111111111 , 2]}"#,
             r#"{"card":9000000000000001,"l":[9000000000000001 , 2]}"#,
         ),
+        // Behind escapes and other texts the place is the same.
+        (r#"{"a":"\n\n\n\n","to":"alice@corp.com"}"#, r#"{"a":"\n\n\n\n","to":"email-1@masked.invalid"}"#),
+        (
+            r#"{"a":"\n\n\n\n","b":"x","c":"alice@corp.com"}"#,
+            r#"{"a":"\n\n\n\n","b":"x","c":"email-1@masked.invalid"}"#,
+        ),
         // JSON that is none is text.
         (r#"{"to":"alice@corp.com"#, r#"{"to":"[EMAIL_1]"#),
         (r#"to alice@corp.com"#, r#"to [EMAIL_1]"#),
@@ -337,6 +343,20 @@ fn a_refusal_names_its_places_and_the_gravest_kind() {
     let refused = bench.screen(Api::Embeddings, &many).rejection.expect("refused");
     assert_eq!(refused.details.len(), 16);
     assert!(refused.message.contains("and 97 more"), "{refused}");
+    for (text, says) in [
+        (
+            "alice@corp.com bob@corp.com",
+            "`input` holds an e-mail address. Take it out, or replace it with a placeholder, then send the request again.",
+        ),
+        (
+            "ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i",
+            "`input` holds a secret (a key, token or password). Take it out, and replace it where it is used if it is a real one, then",
+        ),
+    ] {
+        let body = format!(r#"{{"model":"m","input":"{text}"}}"#);
+        let refused = bench.screen(Api::Embeddings, &body).rejection.expect("refused");
+        assert!(refused.message.contains(says), "{refused}");
+    }
     let shown = Options { show_values: true, ..Options::default() };
     let refused = bench.screen_with(Api::Embeddings, &body, shown, 0).rejection.expect("refused");
     assert_eq!(refused.details[0].value, "alice@corp.com");
@@ -403,6 +423,12 @@ fn the_audit_text_is_redacted_decoded_and_capped() {
         let audit = bench.screen_with(Api::Chat, body, Options::default(), cap).audit;
         assert!(audit.len() <= cap && new.starts_with(&audit), "{cap}: {audit:?}");
         assert!(audit.len() + 4 > cap.min(new.len()), "{cap}: {audit:?}");
+    }
+    for (text, expect) in
+        [("a".to_owned() + &"é".repeat(100), "aéééé"), ("a".repeat(100) + "é", "aaaaaaaaaa")]
+    {
+        let body = user(&format!("\"{text}\""));
+        assert_eq!(bench.screen_with(Api::Chat, &body, Options::default(), 10).audit, expect);
     }
     let long = user(&format!(r#""{}""#, r"\u0041".repeat(100_000)));
     assert_eq!(bench.screen_with(Api::Chat, &long, Options::default(), 2048).audit, "A".repeat(2048));
@@ -519,13 +545,15 @@ mod injections {
             ["instruction_override", "prompt_extraction"]
         );
 
-        for (body, place) in
-            [(said("a", ORDER, "ok"), "messages[3].content"), (said("a", "b", ORDER), "messages[4].content")]
-        {
+        for (body, place, advice) in [
+            (said("a", ORDER, "ok"), "messages[3].content", ". Take that text out, then"),
+            (said("a", "b", ORDER), "messages[4].content", ". Leave that tool result out, or have"),
+        ] {
             let (rejection, found) = screen(Action::Block, &body);
             let rejection = rejection.expect("refused");
             assert_eq!((rejection.code, rejection.param.as_deref()), (Code::PromptInjection, Some(place)));
             assert!(rejection.message.contains("then send the request again"), "{rejection}");
+            assert!(rejection.message.contains(advice), "{rejection}");
             assert!(
                 rejection.details[0].value.starts_with("instruction_override, prompt_extraction, score ")
             );
