@@ -10,6 +10,7 @@
 mod anchors;
 mod encoded;
 mod folded;
+mod group;
 mod mention;
 mod phrase;
 mod policy;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 
 use self::anchors::Anchors;
 use self::folded::Folded;
-use self::phrase::{Before, Phrase};
+use self::group::{Before, Group};
+use self::phrase::Phrase;
 pub use self::policy::{InjectionPolicy, KIND, ToolResults, is_possible};
 pub use self::spec::{InjectionSpec, SignalSpec};
 use super::RuleError;
@@ -36,7 +38,7 @@ const MAX_PHRASES: usize = 16_384;
 /// Lists of words by their names.
 type WordLists = std::collections::BTreeMap<String, Vec<String>>;
 
-/// Places at which phrases are compared: this many in any text, and one more for so many bytes of it.
+/// Comparisons of a phrase with a place: this many in any text, and one more for so many bytes of it.
 const FREE_LOOKS: usize = 2_048;
 const BYTES_PER_LOOK: usize = 64;
 
@@ -51,6 +53,8 @@ pub(super) struct Injection {
     signals: Vec<Signal>,
     phrases: Vec<Phrase>,
     anchors: Anchors,
+    /// By the numbers of their anchors.
+    groups: Vec<Group>,
 }
 
 #[derive(Debug)]
@@ -89,8 +93,12 @@ impl Injection {
     /// name the built-in lists of words beside its own, which come first.
     pub(super) fn compile(own: &[InjectionSpec], fold: &Fold, errors: &mut Vec<RuleError>) -> Injection {
         let builtin = InjectionSpec::builtin();
-        let mut compiled =
-            Injection { signals: Vec::new(), phrases: Vec::new(), anchors: Anchors::new(std::iter::empty()) };
+        let mut compiled = Injection {
+            signals: Vec::new(),
+            phrases: Vec::new(),
+            anchors: Anchors::new(std::iter::empty()),
+            groups: Vec::new(),
+        };
         for spec in std::iter::once(&builtin).chain(own) {
             let mut words = builtin.words.clone();
             words.extend(spec.words.iter().map(|(name, list)| (name.clone(), list.clone())));
@@ -131,9 +139,9 @@ impl Injection {
     }
 
     fn index(&mut self) {
-        let all = (0u16..).zip(&self.phrases);
-        self.anchors =
-            Anchors::new(all.flat_map(|(index, phrase)| phrase.anchors().map(move |a| (index, a))));
+        let groups = group::groups(&self.phrases);
+        self.anchors = Anchors::new(groups.keys().copied());
+        self.groups = groups.into_values().collect();
     }
 
     /// Runs the signals' own examples: a text that must match reaches [`FOUND`] points with the signal among them, one that must
@@ -182,17 +190,21 @@ impl Injection {
     /// The best hit of each signal, in points.
     fn look(&self, text: &[u8], json: bool, points: &mut [i32]) {
         let mut looks = FREE_LOOKS + text.len() / BYTES_PER_LOOK;
-        let mut before = Before::default();
-        self.anchors.each(text, |at, phrases| {
-            before.start(at);
-            let (now, left) = (phrases.len().min(looks), looks.saturating_sub(phrases.len()));
-            for phrase in phrases[..now].iter().map(|phrase| &self.phrases[usize::from(*phrase)]) {
-                if let Some(span) = phrase.find(text, at, &mut before) {
+        let (mut found, mut before) = (Vec::new(), Before::default());
+        self.anchors.each(text, |at, anchor| {
+            found.clear();
+            self.groups[anchor].each(text, at, &mut before, |place| {
+                let phrase = &self.phrases[usize::from(place.phrase)];
+                looks = looks.saturating_sub(1);
+                if !found.contains(&place.phrase)
+                    && let Some(span) = phrase.find(text, place, at)
+                {
+                    // The nearest is the one that counts.
+                    found.push(place.phrase);
                     self.count(phrase, span, text, json, points);
                 }
-            }
-            looks = left;
-            looks > 0
+                looks > 0
+            })
         });
     }
 

@@ -138,17 +138,23 @@ impl Number {
 
     /// Reads on as far as the view goes; tells `judge` of what is decided.
     pub(super) fn run(&mut self, view: &View<'_>, judge: &mut Judge<'_, '_>) {
+        let most = Most { bytes: MAX_RAW, raw: judge.policy.reach.most_raw };
+        // What is held begins no earlier later on.
+        let mut short = view.short_to(self.hold(), most);
         while !self.ended {
             let unit = view.next(self.at);
-            let most = Most { bytes: MAX_RAW, raw: judge.policy.reach.most_raw };
-            let hold = self.hold();
-            if view.is_longer(hold, unit.map_or(view.end, |unit| unit.start), most) {
-                let limit = view.reach(hold, most);
-                judge.overflow(hold, limit);
-                self.first = self.groups.len();
-                self.at = limit;
-                self.ended = true;
-                return;
+            let next = unit.map_or(view.end, |unit| unit.start);
+            if next > short {
+                let hold = self.hold();
+                if view.is_longer(hold, next, most) {
+                    let limit = view.reach(hold, most);
+                    judge.overflow(hold, limit);
+                    self.first = self.groups.len();
+                    self.at = limit;
+                    self.ended = true;
+                    return;
+                }
+                short = view.short_to(hold, most);
             }
             let Some(unit) = unit else { return };
             self.feed(unit);

@@ -226,6 +226,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// An offset up to which what stands from `start` on is not longer than `most`, whatever it is.
+    pub(super) fn short_to(&self, start: usize, most: Most) -> usize {
+        let raw = if self.decoded.is_some() { most.raw / MAX_ESCAPE } else { most.raw };
+        start.saturating_add(most.bytes.min(raw))
+    }
+
     /// The last character border behind `start` up to which the text is not longer than `most`.
     pub(super) fn reach(&self, start: usize, most: Most) -> usize {
         let end = match self.decoded {

@@ -1,14 +1,12 @@
 //! Finds where phrases may stand: four bytes of each, looked up in a bitmap at every third byte of a text.
 //!
 //! ```text
-//!   … p l e a s e _ i g n o r e _ …        anchor `ignore` is known by `igno`, `gnor` and `nore`:
+//!   … p l e a s e _ i g n o r e _ …        anchor `ignore` is known by `igno`, `gnor` and `nore`, a longer one by its rarest:
 //!         └─────┘ └─────┘ └─────┘          one of them begins at a byte that is looked at
 //! ```
 //!
 //! Aho-Corasick would read every byte, each step waiting for the one before. A hash of four bytes waits for nothing, whatever
 //! the number of anchors; the bitmap stays in the first cache.
-
-use std::collections::BTreeMap;
 
 /// Bytes of a text from one look to the next.
 const STRIDE: usize = 3;
@@ -17,11 +15,11 @@ const GRAM: usize = 4;
 /// Bytes of the shortest anchor: one of its grams is met wherever it begins.
 pub(super) const SHORTEST: usize = GRAM + STRIDE - 1;
 /// Bits of a hash.
-const BITS: u32 = 15;
+const BITS: u32 = 16;
 /// Bits of a hash by which its grams are found.
 const PLACE_BITS: u32 = 11;
 
-/// All anchors, each with the phrases that it stands for.
+/// All anchors, by their numbers.
 #[derive(Debug)]
 pub(super) struct Anchors {
     /// Bits of the hashes of all grams.
@@ -30,7 +28,7 @@ pub(super) struct Anchors {
     places: Box<[u32]>,
     /// In the order of their hashes.
     grams: Vec<Gram>,
-    anchors: Vec<Anchor>,
+    anchors: Vec<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -39,28 +37,22 @@ struct Gram {
     /// Bytes of the anchor before it.
     back: u32,
     anchor: u32,
-}
-
-#[derive(Debug)]
-struct Anchor {
-    text: Box<[u8]>,
-    phrases: Vec<u16>,
+    /// The first bytes of the anchor and which of a word they are: what most others differ in.
+    head: u64,
+    mask: u64,
 }
 
 impl Anchors {
-    /// From the anchors of phrases, each at least [`SHORTEST`] bytes long.
-    pub(super) fn new<'a>(anchors: impl Iterator<Item = (u16, &'a [u8])>) -> Anchors {
-        let mut phrases: BTreeMap<&[u8], Vec<u16>> = BTreeMap::new();
-        for (phrase, anchor) in anchors {
-            phrases.entry(anchor).or_default().push(phrase);
-        }
-        let anchors: Vec<Anchor> =
-            phrases.into_iter().map(|(text, phrases)| Anchor { text: text.into(), phrases }).collect();
+    /// From their texts, each at least [`SHORTEST`] bytes long and none twice; numbered in this order.
+    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Anchors {
+        let anchors: Vec<Box<[u8]>> = texts.map(Box::from).collect();
         let mut grams = Vec::new();
-        for (anchor, Anchor { text, .. }) in (0..).zip(&anchors) {
-            for back in 0..STRIDE {
+        for (anchor, text) in (0..).zip(&anchors) {
+            let (head, mask) = head(text);
+            let rarest = rarest(text);
+            for back in rarest..rarest + STRIDE {
                 let Some(bytes) = text.get(back..).and_then(|rest| rest.first_chunk()) else { continue };
-                grams.push(Gram { key: key(bytes), back: back as u32, anchor });
+                grams.push(Gram { key: key(bytes), back: back as u32, anchor, head, mask });
             }
         }
         grams.sort_by_key(|gram| hash(gram.key));
@@ -75,8 +67,8 @@ impl Anchors {
         Anchors { map, places, grams, anchors }
     }
 
-    /// Calls back for every anchor with the phrases that it stands for, until told to stop.
-    pub(super) fn each(&self, text: &[u8], mut see: impl FnMut(usize, &[u16]) -> bool) {
+    /// Calls back for every anchor with its place and number, until told to stop.
+    pub(super) fn each(&self, text: &[u8], mut see: impl FnMut(usize, usize) -> bool) {
         const LOOKS: usize = 8;
         const BLOCK: usize = STRIDE * (LOOKS - 1) + GRAM;
         let is_set = |window: &[u8]| {
@@ -105,19 +97,49 @@ impl Anchors {
         }
     }
 
-    fn look(&self, text: &[u8], at: usize, see: &mut impl FnMut(usize, &[u16]) -> bool) -> bool {
+    fn look(&self, text: &[u8], at: usize, see: &mut impl FnMut(usize, usize) -> bool) -> bool {
         let Some(key) = text[at..].first_chunk().map(key) else { return true };
         let place = place_of(hash(key));
         let (from, to) = (self.places[place] as usize, self.places[place + 1] as usize);
         for gram in self.grams[from..to].iter().filter(|gram| gram.key == key) {
             let Some(start) = at.checked_sub(gram.back as usize) else { continue };
-            let anchor = &self.anchors[gram.anchor as usize];
-            if text[start..].starts_with(&anchor.text) && !see(start, &anchor.phrases) {
+            let (rest, anchor) = (&text[start..], gram.anchor as usize);
+            // What is no longer than a word is compared as one.
+            let other = |bytes: &[u8; 8]| (u64::from_le_bytes(*bytes) ^ gram.head) & gram.mask != 0;
+            let stands = match rest.first_chunk() {
+                Some(bytes) if other(bytes) => false,
+                Some(_) if gram.mask != u64::MAX => true,
+                _ => rest.starts_with(&self.anchors[anchor]),
+            };
+            if stands && !see(start, anchor) {
                 return false;
             }
         }
         true
     }
+}
+
+/// Where the grams of an anchor begin that are met least often in other texts.
+fn rarest(text: &[u8]) -> usize {
+    // Of a thousand.
+    let share = |byte: &u8| match byte {
+        b'a' | b'e' | b'i' | b'n' | b'o' | b'r' | b's' | b't' | b' ' | b'"' | 0x80.. => 70,
+        b'a'..=b'z' | b':' => 20,
+        _ => 10,
+    };
+    let cost = |from: &usize| -> u64 {
+        let grams = text[*from..].windows(GRAM).take(STRIDE);
+        grams.map(|gram| gram.iter().map(share).product::<u64>()).sum()
+    };
+    (0..=text.len().saturating_sub(SHORTEST)).min_by_key(cost).unwrap_or_default()
+}
+
+/// The first eight bytes of a text, as a word, and which bits of it they are.
+fn head(text: &[u8]) -> (u64, u64) {
+    text.iter()
+        .take(8)
+        .rev()
+        .fold((0, 0), |(head, mask), byte| (head << 8 | u64::from(*byte), mask << 8 | 0xff))
 }
 
 fn key(bytes: &[u8; GRAM]) -> u32 {
@@ -138,15 +160,15 @@ mod tests {
 
     #[test]
     fn an_anchor_is_seen_wherever_it_begins() {
-        let anchors = Anchors::new([(7_u16, &b"ignore"[..]), (9, b"ignorance")].into_iter());
+        let anchors = Anchors::new([&b"ignorance"[..], b"ignore"].into_iter());
         for before in 0..60 {
             let text = format!("{}ignore{}", "x".repeat(before), "y".repeat(before % 7));
             let mut seen = Vec::new();
-            anchors.each(text.as_bytes(), |at, phrases| {
-                seen.extend(phrases.iter().map(|phrase| (at, *phrase)));
+            anchors.each(text.as_bytes(), |at, anchor| {
+                seen.push((at, anchor));
                 true
             });
-            assert_eq!(seen, [(before, 7)], "{text}");
+            assert_eq!(seen, [(before, 1)], "{text}");
         }
     }
 }

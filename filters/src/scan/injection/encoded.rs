@@ -7,6 +7,9 @@ pub(super) struct Hidden {
     pub(super) signal: &'static str,
 }
 
+/// Bytes of half a block of a text as it is folded: words that are long enough have a whole one.
+pub(super) const HALF: usize = 16;
+
 /// Points that the hidden text must have by itself.
 pub(super) const WORTH_A_LOOK: i32 = 40;
 
@@ -20,18 +23,22 @@ const SHORTEST_TAGS: usize = 12;
 /// Characters that are looked at before the rest is decoded.
 const SAMPLE: usize = 32;
 
-/// Base64 words (RFC 4648, both alphabets) of `text` that decode to text, found by the blocks of 32 bytes inside them.
+/// Base64 words (RFC 4648, both alphabets) of `text` that decode to text. `dense`: the blocks of two halves in which they lie.
 pub(super) fn base64_texts(text: &str, dense: &[usize]) -> Vec<Hidden> {
     let bytes = text.as_bytes();
+    let is_part = |byte: &u8| IS_PART[usize::from(*byte)];
     let mut found = Vec::new();
     let mut done = 0;
-    for at in dense {
-        if *at < done || found.len() == MOST || value(bytes[*at]).is_none() {
+    for at in dense.iter().flat_map(|at| [*at, at + HALF]) {
+        // A word that is long enough has a whole one of these.
+        if at < done
+            || found.len() == MOST
+            || !bytes.get(at..).and_then(|rest| rest.first_chunk()).is_some_and(all_parts)
+        {
             continue;
         }
-        let is_part = |byte: &u8| value(*byte).is_some();
-        let start = at - bytes[done..*at].iter().rev().take(LONGEST).take_while(|byte| is_part(byte)).count();
-        let end = at + bytes[*at..].iter().take_while(|byte| is_part(byte)).count();
+        let start = at - bytes[done..at].iter().rev().take(LONGEST).take_while(|byte| is_part(byte)).count();
+        let end = at + bytes[at..].iter().take_while(|byte| is_part(byte)).count();
         done = end;
         let word = &bytes[start..end.min(start + LONGEST)];
         if word.len() < SHORTEST || decode(&word[..SAMPLE]).is_none() {
@@ -40,6 +47,18 @@ pub(super) fn base64_texts(text: &str, dense: &[usize]) -> Vec<Hidden> {
         found.extend(decode(word).map(|text| Hidden { text, signal: "encoded_payload" }));
     }
     found
+}
+
+/// Whether all of them may be of a word, without a branch for each.
+fn all_parts(bytes: &[u8; HALF]) -> bool {
+    let mut other = [0; HALF];
+    for (other, byte) in other.iter_mut().zip(bytes) {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'0') < 10;
+        let mark = (*byte == b'+') | (*byte == b'-') | (*byte == b'/') | (*byte == b'_');
+        *other = u8::from(!(letter | digit | mark));
+    }
+    u128::from_ne_bytes(other) == 0
 }
 
 /// A text in tag characters.
@@ -63,6 +82,16 @@ fn decode(word: &[u8]) -> Option<String> {
     let printable = |c: char| c != '\u{fffd}' && (!c.is_control() || matches!(c, '\n' | '\r' | '\t'));
     (text.contains(' ') && text.chars().all(printable)).then(|| text.to_owned())
 }
+
+const IS_PART: [bool; 256] = {
+    let mut part = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        part[byte] = value(byte as u8).is_some();
+        byte += 1;
+    }
+    part
+};
 
 const fn value(byte: u8) -> Option<u8> {
     Some(match byte {

@@ -2,11 +2,11 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::encoded::{self, Hidden};
+use super::encoded::{self, HALF, Hidden};
 use crate::scan::units::{Fold, IDEOGRAPH, LETTER, NOTHING, is_ideograph_lead};
 
-/// Bytes that are looked at in one step.
-const BLOCK: usize = 32;
+/// Bytes that are looked at in one step, in halves.
+const BLOCK: usize = 2 * HALF;
 
 /// First bytes of ideographs.
 const PLAIN: [bool; 256] = {
@@ -19,11 +19,25 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
+/// The least byte of a word that may be encoded: no space or quote.
+const LEAST: u8 = b'+';
+
+/// One in each byte.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// Eight characters of ASCII in lower case; what is none is left as it is, or not.
+fn lower(word: u64) -> u64 {
+    let bits = word & (EACH * 0x7f);
+    let from = bits + EACH * u64::from(0x80 - b'A');
+    let past = bits + EACH * u64::from(0x7f - b'Z');
+    word | (from & !past & (EACH << 7)) >> 2
+}
+
 /// A folded text, and where in the raw one something may be hidden.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     out: Vec<u8>,
-    /// Raw offsets of blocks without a space: part of a long word, perhaps an encoded one.
+    /// Raw offsets of blocks with a half without a space or quote: part of a long word, perhaps an encoded one.
     dense: Vec<usize>,
     /// Text written in tag characters (U+E0020 to U+E007E), which show nothing and which models read.
     tags: String,
@@ -51,15 +65,17 @@ impl Folded {
         while at < bytes.len() {
             if let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
                 let mut all = 0;
-                let mut spaces = 0;
+                let mut breaks = [0; 2];
                 let mut lower = *block;
-                for byte in &mut lower {
-                    all |= *byte;
-                    spaces |= u8::from(*byte <= b' ');
-                    *byte |= u8::from(byte.is_ascii_uppercase()) << 5;
+                for (half, breaks) in lower.chunks_exact_mut(HALF).zip(&mut breaks) {
+                    for byte in half {
+                        all |= *byte;
+                        *breaks |= u8::from(*byte < LEAST) | u8::from(byte.wrapping_sub(b':') < 7);
+                        *byte |= u8::from(byte.is_ascii_uppercase()) << 5;
+                    }
                 }
                 if all < 0x80 {
-                    if spaces == 0 {
+                    if breaks[0] & breaks[1] == 0 {
                         self.dense.push(at);
                     }
                     self.out.extend_from_slice(&lower);
@@ -71,23 +87,34 @@ impl Folded {
         }
     }
 
-    /// Reads on until there is ASCII again.
+    /// Reads on until there is ASCII again for a while.
     fn wide(&mut self, text: &str, at: usize, fold: &Fold) -> usize {
-        const ENOUGH: usize = 8;
+        const STEP: usize = 8;
+        const ENOUGH: usize = 2 * STEP;
         let bytes = text.as_bytes();
-        let mut at = at;
-        while at < bytes.len() {
-            if let Some(block) = bytes[at..].first_chunk::<ENOUGH>()
-                && block.is_ascii()
-            {
-                self.out.extend_from_slice(&block.map(|byte| byte.to_ascii_lowercase()));
-                return at + ENOUGH;
-            }
-            if bytes[at] < 0x80 {
+        let (mut at, mut run) = (at, 0);
+        while at < bytes.len() && run < ENOUGH {
+            if let Some(block) = bytes[at..].first_chunk::<STEP>() {
+                let word = u64::from_le_bytes(*block);
+                let ascii = (word & (EACH << 7)).trailing_zeros() as usize / 8;
+                if ascii > 0 {
+                    self.out.extend_from_slice(&lower(word).to_le_bytes());
+                    self.out.truncate(self.out.len() - (STEP - ascii));
+                    // A byte that is less has borrowed.
+                    let breaks = word.wrapping_sub(EACH * u64::from(LEAST)) & !word & (EACH << 7);
+                    if ascii == STEP && breaks == 0 {
+                        self.dense.push(at);
+                    }
+                    run = if ascii == STEP { run + STEP } else { 0 };
+                    at += ascii;
+                    continue;
+                }
+            } else if bytes[at] < 0x80 {
                 self.out.push(bytes[at].to_ascii_lowercase());
                 at += 1;
                 continue;
             }
+            run = 0;
             at = self.run(text, at).unwrap_or_else(|| {
                 let c = text[at..].chars().next().unwrap_or(' ');
                 self.push(c, fold);

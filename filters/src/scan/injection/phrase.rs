@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::anchors;
 use super::folded::Folded;
+use super::group::Place;
 use crate::scan::units::Fold;
 
 /// Bytes of spaces and punctuation between two words, at most.
@@ -22,10 +23,11 @@ pub(super) struct Phrase {
     anchor: usize,
     /// Words that may stand before the anchor.
     back: usize,
-    /// The bytes that it begins with.
-    firsts: Bytes,
     pub(super) signal: u8,
 }
+
+/// The first two bytes of a text; the second is none where anything may follow.
+pub(super) type Start = (u8, Option<u8>);
 
 /// A set of bytes, as bits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,8 +49,8 @@ struct Words {
     words: Vec<Word>,
     /// The bytes that they begin with: most texts are none of them by their first byte.
     firsts: Bytes,
-    /// The first two bytes of each; the second is none where an underscore or nothing follows.
-    heads: Vec<(u8, Option<u8>)>,
+    /// The first two bytes of each.
+    starts: Vec<Start>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,8 +67,7 @@ impl Phrase {
         lists: &BTreeMap<String, Vec<String>>,
         fold: &Fold,
     ) -> Result<Phrase, String> {
-        let mut phrase =
-            Phrase { tokens: Vec::new(), anchor: 0, back: 0, firsts: Bytes::default(), signal: 0 };
+        let mut phrase = Phrase { tokens: Vec::new(), anchor: 0, back: 0, signal: 0 };
         for token in text.split_whitespace() {
             let (token, anchor) = token.strip_prefix('!').map_or((token, false), |token| (token, true));
             if anchor {
@@ -95,12 +96,13 @@ impl Phrase {
         }
         let before: usize = phrase.tokens[..phrase.anchor].iter().map(Token::most_words).sum();
         phrase.back = before + phrase.tokens.get(phrase.anchor).map_or(0, |anchor| anchor.most_words() - 1);
-        let (Some(Token::Any(first)), Some(Token::Any(_))) = (phrase.tokens.first(), phrase.tokens.last())
-        else {
+        if !matches!(
+            (phrase.tokens.first(), phrase.tokens.last()),
+            (Some(Token::Any(_)), Some(Token::Any(_)))
+        ) {
             return Err(format!("`{text}` begins or ends with a gap; remove it"));
-        };
-        phrase.firsts = first.firsts;
-        if phrase.anchors().any(|anchor| anchor.len() < anchors::SHORTEST) {
+        }
+        if phrase.anchors().any(|(_, anchor)| anchor.len() < anchors::SHORTEST) {
             return Err(format!(
                 "`{text}`: the words that are searched for need six letters; put `!` before others"
             ));
@@ -114,68 +116,66 @@ impl Phrase {
         if mark.len() < anchors::SHORTEST {
             return Err(format!("`{text}`: a mark needs six characters"));
         }
-        let firsts = mark[..1].iter().copied().collect();
-        Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, firsts, signal: 0 })
+        Ok(Phrase { tokens: vec![Token::Mark(mark)], anchor: 0, back: 0, signal: 0 })
     }
 
     pub(super) fn of(self, signal: u8) -> Phrase {
         Phrase { signal, ..self }
     }
 
-    /// What is searched for: the beginnings of the anchor's words.
-    pub(super) fn anchors(&self) -> impl Iterator<Item = &[u8]> {
+    /// What is searched for: the longest part of each of the anchor's words, with the part before it.
+    pub(super) fn anchors(&self) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
         let (words, mark): (&[Word], Option<&[u8]>) = match &self.tokens[self.anchor] {
             Token::Any(words) => (&words.words, None),
             Token::Mark(mark) => (&[], Some(mark)),
             Token::Gap(_) => (&[], None),
         };
-        words.iter().map(Word::anchor).chain(mark)
+        words.iter().map(Word::anchor).chain(mark.map(|mark| (None, mark)))
     }
 
-    /// Where the phrase stands, whose anchor was seen at `at`.
-    pub(super) fn find(&self, text: &[u8], at: usize, before: &mut Before) -> Option<Range<usize>> {
-        for nth in 0..=self.back {
-            let start = before.nth(text, nth)?;
-            if self.firsts.has(text[start])
-                && let Some(end) = matches(&self.tokens, text, start)
-                && end > at
-            {
-                return Some(start..end);
+    /// The first two bytes of each of the texts that it may begin with; the second is none where anything may follow.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = Start> {
+        self.tokens.first().into_iter().flat_map(Token::starts)
+    }
+
+    /// Words that may stand before the anchor, at most.
+    pub(super) fn back(&self) -> usize {
+        self.back
+    }
+
+    /// Words before the anchor among which the token before it begins, and how; none where the anchor is the first.
+    pub(super) fn near(&self) -> Option<(usize, impl Iterator<Item = Start>)> {
+        let (mut back, mut tokens) =
+            (self.tokens[self.anchor].most_words() - 1, self.tokens[..self.anchor].iter());
+        while let Some(token) = tokens.next_back() {
+            back += token.most_words();
+            if !matches!(token, Token::Gap(_)) {
+                return Some((back, token.starts()));
             }
         }
         None
     }
-}
 
-/// Where the words before an anchor begin, found once for all of its phrases.
-#[derive(Debug, Default)]
-pub(super) struct Before {
-    /// The anchor's own first, then backwards.
-    starts: Vec<usize>,
-    /// There are no more.
-    all: bool,
-}
-
-impl Before {
-    /// Begins anew at an anchor.
-    pub(super) fn start(&mut self, anchor: usize) {
-        self.starts.clear();
-        self.starts.push(anchor);
-        self.all = false;
-    }
-
-    fn nth(&mut self, text: &[u8], nth: usize) -> Option<usize> {
-        while nth >= self.starts.len() && !self.all {
-            match self.starts.last().and_then(|last| word_before(text, *last)) {
-                Some(start) => self.starts.push(start),
-                None => self.all = true,
-            }
+    /// Where the phrase stands, if it begins at a place and reaches beyond its anchor at `at`.
+    pub(super) fn find(&self, text: &[u8], place: Place, at: usize) -> Option<Range<usize>> {
+        if place.back > self.back {
+            return None;
         }
-        self.starts.get(nth).copied()
+        matches(&self.tokens, text, place.start).filter(|end| *end > at).map(|end| place.start..end)
     }
 }
 
 impl Token {
+    /// The first two bytes of each of its texts; the second is none where an underscore or nothing follows.
+    fn starts(&self) -> impl Iterator<Item = Start> {
+        let (words, mark): (&[_], _) = match self {
+            Token::Any(words) => (&words.starts, None),
+            Token::Mark(mark) => (&[], mark.first().map(|first| (*first, mark.get(1).copied()))),
+            Token::Gap(_) => (&[], None),
+        };
+        words.iter().copied().chain(mark)
+    }
+
     fn most_words(&self) -> usize {
         match self {
             Token::Gap(most) => *most,
@@ -189,20 +189,21 @@ impl Words {
     fn new(mut words: Vec<Word>) -> Words {
         words.sort_by_key(|word| (word.text[0], std::cmp::Reverse(word.text.len())));
         let firsts = words.iter().map(|word| word.text[0]).collect();
-        let heads = words
+        let starts = words
             .iter()
             .map(|word| (word.text[0], word.text.get(1).copied().filter(|second| *second != b'_')));
-        Words { heads: heads.collect(), words, firsts }
+        Words { starts: starts.collect(), words, firsts }
     }
 
     /// Those that begin as `text` does.
     fn like<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a Word> {
         let (first, second) = (text.first().copied(), text.get(1).copied());
-        let from = first.map_or(self.words.len(), |first| self.heads.partition_point(|head| head.0 < first));
-        let heads = self.heads[from..].iter().take_while(move |head| Some(head.0) == first);
-        heads
+        let from =
+            first.map_or(self.words.len(), |first| self.starts.partition_point(|start| start.0 < first));
+        let starts = self.starts[from..].iter().take_while(move |start| Some(start.0) == first);
+        starts
             .zip(&self.words[from..])
-            .filter(move |(head, _)| head.1.is_none() || head.1 == second)
+            .filter(move |(start, _)| start.1.is_none() || start.1 == second)
             .map(|(_, word)| word)
     }
 }
@@ -228,13 +229,20 @@ impl Word {
         Word { text: folded(text, fold), prefix }
     }
 
+    /// Words that it is; an ideograph is one by itself.
     fn parts(&self) -> usize {
-        1 + memchr::memchr_iter(b'_', &self.text).count()
+        let words = |part: &[u8]| match part.first() {
+            Some(lead) if is_ideograph(*lead) => part.iter().filter(|byte| **byte >= 0xc0).count(),
+            _ => 1,
+        };
+        self.text.split(|byte| *byte == b'_').map(words).sum()
     }
 
-    /// Its longest part.
-    fn anchor(&self) -> &[u8] {
-        self.text.split(|byte| *byte == b'_').max_by_key(|part| part.len()).unwrap_or_default()
+    /// Its longest part, and the part before that.
+    fn anchor(&self) -> (Option<&[u8]>, &[u8]) {
+        let parts = || self.text.split(|byte| *byte == b'_');
+        let pairs = std::iter::once(None).chain(parts().map(Some)).zip(parts());
+        pairs.max_by_key(|(_, part)| part.len()).unwrap_or_default()
     }
 
     /// End of this word, if it stands at `at`.
@@ -324,33 +332,39 @@ fn word_end(text: &[u8], at: usize) -> usize {
 }
 
 /// Start of the word before `at`.
-fn word_before(text: &[u8], at: usize) -> Option<usize> {
-    let mut end = at;
-    while end > 0 && at - end < MAX_BETWEEN && !is_word_byte(text[end - 1]) {
-        end -= 1;
-    }
-    let mut start = end;
-    while start > 0 && end - start < MAX_WORD && is_word_byte(text[start - 1]) {
-        start -= 1;
-        if is_ideograph(text[start]) {
-            break;
-        }
-    }
-    (start < end).then_some(start)
+pub(super) fn word_before(text: &[u8], at: usize) -> Option<usize> {
+    let gap = &text[at.saturating_sub(MAX_BETWEEN)..at];
+    let skipped = gap.iter().rev().position(|byte| KINDS[usize::from(*byte)] != Kind::Between)?;
+    let end = at - skipped;
+    let word = &text[end.saturating_sub(MAX_WORD)..end];
+    let len =
+        word.iter().rev().position(|byte| KINDS[usize::from(*byte)] != Kind::Word).unwrap_or(word.len());
+    let ideograph =
+        end.checked_sub(len + 1).filter(|before| KINDS[usize::from(text[*before])] == Kind::Ideograph);
+    Some(ideograph.unwrap_or(end - len))
 }
 
-fn is_word_byte(byte: u8) -> bool {
-    WORD_BYTES[usize::from(byte)]
+/// What a byte is to words that are read backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Between,
+    Word,
+    /// The first byte of an ideograph.
+    Ideograph,
 }
 
-const WORD_BYTES: [bool; 256] = {
-    let mut word = [false; 256];
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Between; 256];
     let mut byte = 0;
     while byte < 256 {
-        word[byte] = byte >= 0x80 || byte as u8 == b'\'' || (byte as u8).is_ascii_alphanumeric();
+        if is_ideograph(byte as u8) {
+            kinds[byte] = Kind::Ideograph;
+        } else if byte >= 0x80 || byte as u8 == b'\'' || (byte as u8).is_ascii_alphanumeric() {
+            kinds[byte] = Kind::Word;
+        }
         byte += 1;
     }
-    word
+    kinds
 };
 
 /// The first byte of a character of U+2000 and above, and no letter of a script with spaces.

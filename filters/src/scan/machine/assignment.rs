@@ -109,23 +109,24 @@ pub(in crate::scan) struct Assignment {
 }
 
 impl Assignment {
-    pub(in crate::scan) fn new(key: u16, lead: Lead) -> Assignment {
+    /// `read`: the units of the name that its trigger has read, and has compared.
+    pub(in crate::scan) fn new(key: u16, lead: Lead, read: &[u8]) -> Assignment {
         Assignment {
             key,
             lead,
-            matched: 0,
+            matched: read.len() as u16,
             part: Part::Name,
             suffix: [0; MAX_SUFFIX],
             suffix_len: 0,
             quote: 0,
             backslashed: false,
-            last: 0,
+            last: read.last().copied().unwrap_or_default(),
             escaped: false,
             compares: false,
             value: 0,
             password: false,
             pass: false,
-            capitals: true,
+            capitals: !read.iter().any(u8::is_ascii_lowercase),
             paired: false,
             header: false,
             bare: false,

@@ -27,24 +27,31 @@ pub(in crate::scan) struct Start {
 #[derive(Debug, Default)]
 pub(in crate::scan) struct Starts {
     all: Vec<Start>,
-    /// Packed units and index in `all`, sorted.
+    /// Packed units and index in `all`, by their hashes and in this order.
     index: Vec<(u64, u16)>,
     /// Bits of the packed units' hashes: most hits are blur, and end here.
     filter: Vec<u64>,
+    /// Where in `index` those of each block of hashes begin.
+    places: Vec<u16>,
 }
 
+/// Bits of a hash.
 const FILTER_BITS: u32 = 14;
+/// Hashes in a block.
+const BLOCK: usize = 1 << 4;
 
 impl Starts {
     /// Adds a start whose trigger reads `shown`, letters of either case.
     pub(super) fn add(&mut self, start: Start, shown: &[u8]) {
         let key = key(shown);
         self.filter.resize(1 << (FILTER_BITS - 6), 0);
-        let bit = bit(key);
-        self.filter[bit >> 6] |= 1 << (bit & 63);
-        let entry = (key, self.all.len() as u16);
-        let at = self.index.partition_point(|other| *other < entry);
-        self.index.insert(at, entry);
+        self.places.resize((1 << FILTER_BITS) / BLOCK + 1, 0);
+        let hash = bit(key);
+        self.filter[hash >> 6] |= 1 << (hash & 63);
+        let entry = (hash, key, self.all.len() as u16);
+        let at = self.index.partition_point(|(key, start)| (bit(*key), *key, *start) < entry);
+        self.index.insert(at, (key, entry.2));
+        self.places[hash / BLOCK + 1..].iter_mut().for_each(|place| *place += 1);
         self.all.push(start);
     }
 
@@ -85,15 +92,11 @@ impl Starts {
     #[inline]
     pub(in crate::scan) fn of(&self, units: &[u8]) -> impl Iterator<Item = &Start> {
         let key = key(units);
-        let first = if self.may(key) {
-            self.index.partition_point(|(other, _)| *other < key)
-        } else {
-            self.index.len()
-        };
-        self.index[first..]
-            .iter()
-            .take_while(move |(other, _)| *other == key)
-            .map(|(_, at)| &self.all[usize::from(*at)])
+        let block = bit(key) / BLOCK;
+        let places = if self.may(key) { self.places.get(block..block + 2) } else { None };
+        let near =
+            places.map_or(&[][..], |places| &self.index[usize::from(places[0])..usize::from(places[1])]);
+        near.iter().filter(move |(other, _)| *other == key).map(|(_, at)| &self.all[usize::from(*at)])
     }
 }
 

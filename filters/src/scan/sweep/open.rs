@@ -22,6 +22,7 @@ impl Sweep {
         view: &View<'_>,
         at: usize,
     ) {
+        // Each by itself: what all of them need to begin would be done for each.
         match bucket {
             Bucket::Email => self.open_email(rules, policy, view, at),
             Bucket::Number => self.open_number(rules, policy, view, at),
@@ -32,6 +33,7 @@ impl Sweep {
         }
     }
 
+    #[inline(never)]
     fn open_email(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(rule) = rules.detector(Detector::Email).filter(|rule| policy.looks_for(*rule)) else {
             return;
@@ -45,6 +47,7 @@ impl Sweep {
         }
     }
 
+    #[inline(never)]
     fn open_number(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(digit) = units_back(view, at, UNITS_OF_A_NUMBER) else { return };
         if digit < self.number.at {
@@ -59,6 +62,7 @@ impl Sweep {
         self.number.run(view, &mut Judge { rules, policy, decided, overran });
     }
 
+    #[inline(never)]
     fn open_ipv6(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(rule) = rules.detector(Detector::Ipv6).filter(|rule| policy.looks_for(*rule)) else {
             return;
@@ -78,8 +82,8 @@ impl Sweep {
             Some(b'.' | b':' | b'-') => return,
             _ => {}
         }
-        // `地址：2001:db8::1`
-        if let Some(first) = view.next(start).filter(|unit| unit.byte == b':')
+        // `地址：2001:db8::1`; what is behind the unit at `at` may not have been read yet.
+        if let Some(first) = view.next(start).filter(|unit| unit.byte == b':' && unit.start < at)
             && view.next(first.end).is_some_and(|unit| unit.byte != b':')
         {
             start = first.end;
@@ -88,6 +92,7 @@ impl Sweep {
         self.start(candidate(rule, machine, start, start), rules, policy, view);
     }
 
+    #[inline(never)]
     fn open_iban(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(rule) = rules.detector(Detector::Iban).filter(|rule| policy.looks_for(*rule)) else {
             return;
@@ -100,6 +105,7 @@ impl Sweep {
         self.start(candidate(rule, machine, start, start), rules, policy, view);
     }
 
+    #[inline(never)]
     fn open_patterns(&mut self, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         // The unit before the match is the first of the trigger.
         let Some(start) = units_back(view, at, rules.triggers.len(Bucket::Pattern).saturating_sub(2)) else {
@@ -116,6 +122,7 @@ impl Sweep {
     }
 
     /// Opens what begins with the units that a trigger has read.
+    #[inline(never)]
     fn open_prefixed(&mut self, bucket: Bucket, rules: &Rules, policy: &Policy, view: &View<'_>, at: usize) {
         let Some(read) = bucket.shown() else { return };
         let Some((start, units)) = last_units(view, at, read) else { return };
@@ -128,12 +135,12 @@ impl Sweep {
             };
             let led = rules.keys[usize::from(opens.key)].lead.is_some();
             if same && policy.looks_for(opens.rule) && (led || begins(opens, view, start)) {
-                self.open_start(opens, rules, policy, view, (start, end));
+                self.open_start(opens, rules, policy, view, (start, end), &units[..read]);
             }
         }
     }
 
-    /// `read`: end of what its trigger has read.
+    /// `read`: end of what its trigger has read, which are these units.
     fn open_start(
         &mut self,
         opens: &Start,
@@ -141,6 +148,7 @@ impl Sweep {
         policy: &Policy,
         view: &View<'_>,
         (start, read): (usize, usize),
+        units: &[u8],
     ) {
         let key = opens.key;
         if let Some(lead) = &rules.keys[usize::from(key)].lead {
@@ -154,7 +162,7 @@ impl Sweep {
             Opens::Assignment => {
                 let far = view.prev(start).and_then(|near| view.prev(near.start));
                 let lead = Lead::of(view.border_unit(start), far.map(|unit| unit.byte));
-                Machine::Assignment(Assignment::new(key, lead))
+                Machine::Assignment(Assignment::new(key, lead, units))
             }
         };
         let mut candidate = candidate(opens.rule, machine, start, start);
@@ -162,7 +170,7 @@ impl Sweep {
             if self.is_in_value(start) {
                 return;
             }
-            candidate.start = None;
+            (candidate.start, candidate.at) = (None, read);
         }
         if opens.opens == Opens::Key && rules.keys[usize::from(key)].label {
             candidate.start = None;
@@ -171,6 +179,7 @@ impl Sweep {
     }
 
     /// Opens a key at the mark in the middle of it: it begins before.
+    #[inline(never)]
     fn open_led(
         &mut self,
         lead: &LeadForm,

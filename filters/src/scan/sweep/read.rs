@@ -41,9 +41,14 @@ impl Sweep {
 
     /// Reads on; true while undecided.
     fn read(&mut self, candidate: &mut Candidate, rules: &Rules, policy: &Policy, view: &View<'_>) -> bool {
+        let bytes = MAX_RAW_PER_UNIT * rules.max_hold(candidate.rule);
+        let most = Most { bytes, raw: policy.reach.most_raw };
+        // It begins no earlier later on.
+        let short = view.short_to(candidate.start.unwrap_or(candidate.anchor), most);
         loop {
             let unit = view.next(candidate.at);
-            if self.is_too_long(candidate, unit.map_or(view.end, |unit| unit.start), rules, policy, view) {
+            let next = unit.map_or(view.end, |unit| unit.start);
+            if next > short && self.is_too_long(candidate, next, most, policy, view) {
                 self.forget(candidate);
                 return false;
             }
@@ -81,12 +86,10 @@ impl Sweep {
         &mut self,
         candidate: &Candidate,
         next: usize,
-        rules: &Rules,
+        most: Most,
         policy: &Policy,
         view: &View<'_>,
     ) -> bool {
-        let bytes = MAX_RAW_PER_UNIT * rules.max_hold(candidate.rule);
-        let most = Most { bytes, raw: policy.reach.most_raw };
         if !view.is_longer(candidate.start.unwrap_or(candidate.anchor), next, most) {
             return false;
         }
