@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::number::{Judge, Number};
 use super::rules::{RuleId, Rules};
 use super::terms::Lexer;
-use super::trigger::Triggers;
+use super::trigger::{Bucket, Triggers};
 use super::units::{IDEOGRAPH, MAX_SKIPPED_BACK, View, Written, is_ideograph_lead};
 use super::{End, Policy};
 
@@ -212,11 +212,16 @@ impl Sweep {
         let watch = &policy.reach.watch;
         while let Some(unit) = view.next(view.base + at) {
             self.state = rules.triggers.step(self.state, unit.byte, watch.enabled);
+            let ends = self.written.read(unit.byte);
+            if ends {
+                // Its digits are none of a number that may follow.
+                self.state &= !Triggers::lanes(Bucket::Number);
+            }
             if self.state & watch.accept != 0 {
                 self.hit(rules, policy, view, self.state, unit.start);
             }
             at = unit.end - view.base;
-            if self.written.read(unit.byte) {
+            if ends {
                 self.state |= rules.triggers.after_border(watch.enabled);
             }
             if !self.written.is_open() {

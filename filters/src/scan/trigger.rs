@@ -197,6 +197,17 @@ impl Triggers {
         self.step(0, b' ', enabled) & !KINDS
     }
 
+    /// The bits of a bucket, in all lanes.
+    pub(super) const fn lanes(bucket: Bucket) -> u64 {
+        let mut lanes = 0;
+        let mut lane = 0;
+        while lane < LANES as u32 {
+            lanes |= bucket.bit() << (lane * BUCKETS);
+            lane += 1;
+        }
+        lanes
+    }
+
     #[inline(always)]
     pub(super) fn step(&self, state: u64, unit: u8, enabled: u64) -> u64 {
         ((state << BUCKETS) | enabled) & self.table[usize::from(unit)]

@@ -179,18 +179,23 @@ impl<'a> View<'a> {
         false
     }
 
-    /// Where a run of letters that begins at `start` begins without the escape that it begins with.
+    /// Where a run that begins at `start` and ends before `end` begins without the written escape that it begins with, or in.
     pub(super) fn after_written(&self, start: usize, end: usize) -> usize {
-        let Some(before) = self.prev(start).filter(|unit| unit.byte == b'\\') else { return start };
+        /// Units of the longest escape, `\u003d`, but for its last.
+        const MOST: usize = 5;
+        let before = std::iter::successors(self.prev(start), |unit| self.prev(unit.start)).take(MOST);
+        let Some(backslash) = before.into_iter().find(|unit| unit.byte == b'\\') else { return start };
         let mut written = Written::default();
-        written.read(before.byte);
-        let mut at = start;
+        written.read(backslash.byte);
+        let mut at = backslash.end;
         while let Some(unit) = self.next(at).filter(|unit| unit.end < end) {
-            match written.read(unit.byte) {
-                true => return unit.end,
-                false if !written.is_open() => break,
-                false => at = unit.end,
+            if written.read(unit.byte) {
+                return unit.end.max(start);
             }
+            if !written.is_open() {
+                break;
+            }
+            at = unit.end;
         }
         start
     }

@@ -633,6 +633,7 @@ fn masks_of_earlier_answers_keep_their_numbers() {
         ("Ask [EMAIL_2].", "[EMAIL_3]"),
         ("Ask [EMAIL_7] or [EMAIL_4].", "[EMAIL_8]"),
         ("Ask email-5@masked.invalid.", "[EMAIL_6]"),
+        ("Ask [EMAIL_32768].", "[EMAIL_32769]"),
         // Of a kind of its own, of no kind, and far from any.
         ("Ask [PHONE_9], [email_9], [EMAIL_x], [_9], [EMAIL_99999999999] or [EMAIL_65000].", "[EMAIL_2]"),
     ] {
@@ -643,4 +644,8 @@ fn masks_of_earlier_answers_keep_their_numbers() {
         assert!(masked.contains("I am [EMAIL_1]"), "{masked}");
         assert!(masked.contains(&format!("Tell {last}, says [EMAIL_1]")), "{masked}");
     }
+    // Before any value of their kind.
+    let body = r#"{"model":"m","messages":[{"role":"assistant","content":"Ask [EMAIL_2]."},{"role":"user","content":"Tell bob@corp.com"}]}"#;
+    let masked = bench(MASK).screen(Api::Chat, body).body;
+    assert!(masked.contains("Tell [EMAIL_3]"), "{masked}");
 }

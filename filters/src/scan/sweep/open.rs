@@ -72,7 +72,7 @@ impl Sweep {
             return;
         }
         let Some(after) = view.next(at).map(|unit| unit.end) else { return };
-        let mut start = back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6);
+        let mut start = view.after_written(back(view, after, self.ipv6_end, MAX_IPV6, in_ipv6), after);
         match view.border_unit(start) {
             // `IPv6:2001:db8::1`: a word ends in what may stand in an address.
             Some(unit) if is_word(unit) => match colon(view, start, at) {

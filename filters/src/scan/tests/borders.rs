@@ -8,6 +8,10 @@ fn phones() {
     check(
         "phone",
         &[
+            "order\n⟨212 555 0123⟩",
+            "linen ⟨212 555 0123⟩",
+            "{\"id\":\"x\",\"v\":\"⟨212 555 0123⟩\"}",
+            "a telly 2125550123",
             "⟨1 (212) 5550123⟩",
             "⟨(212) 5550123⟩",
             "⟨2125550123⟩",
@@ -57,6 +61,8 @@ fn social_security_numbers() {
     check(
         "ssn",
         &[
+            "ss#⟨219-09-9998⟩",
+            "a,⟨219 09 9998⟩",
             "ssn ⟨219.09.9998⟩",
             "9:⟨219-09-9998⟩",
             "⟨219-09-9998⟩:3",
@@ -78,6 +84,9 @@ fn cards() {
     check(
         "credit_card",
         &[
+            "\\x4n4111111111111111",
+            "0x1a4111111111111111",
+            "\\xga4111111111111111",
             "[-⟨4111111111111111⟩]",
             "⟨5454 5454 5454 5454⟩",
             "5 ⟨3782 822463 10005⟩",
@@ -130,6 +139,7 @@ fn exempt_addresses() {
         ("chat", "ping 127.0.0.1", "ping 127.0.0.1"),
         ("chat", "8 9 127.0.0.1", "8 9 127.0.0.1"),
         ("chat", "server 203.0.114.9", "server [IP_ADDRESS_1]"),
+        ("chat", "route 127.0.0.0/8", "route 127.0.0.0/8"),
         ("coding", "route 10.0.0.0/8", "route 10.0.0.0/8"),
         ("coding", "card 4106 1234 5678 9010", "card [CREDIT_CARD_1]"),
     ] {
@@ -147,6 +157,8 @@ fn what_is_cut_short() {
     for (text, expect) in [
         ("41111111", "[CREDIT_CARD_1]"),
         ("+4930901", "[PHONE_1]"),
+        ("+49309", "[PHONE_1]"),
+        ("(21255", "[PHONE_1]"),
         ("see eyJhbGciOiJIUzI1NiIsInR5cCI6", "see [SECRET_1]"),
         ("see eyJ", "see eyJ"),
     ] {
@@ -169,7 +181,19 @@ fn stretched_numbers_overrun() {
         scanner.push(&text, &mut masker, &mut out);
         scanner.finish(&mut masker, End::Whole, &mut out);
         assert_eq!(scanner.overran(), expect, "{action:?}");
+        if action == Action::Mask {
+            assert_eq!(out, format!("card [CREDIT_CARD_1]{}111", "\u{200b}".repeat(215)));
+        }
     }
+}
+
+/// Of 64 bytes before a number that begin inside of a character, the character is none.
+#[test]
+fn context_begins_at_a_whole_character() {
+    check(
+        "phone",
+        &[&format!("тел {} 2125550123", "a".repeat(57)), &format!("тел {} ⟨2125550123⟩", "a".repeat(56))],
+    );
 }
 
 /// Terms in all their spellings, and what only looks like them.

@@ -81,3 +81,51 @@ fn all_errors_come_at_once() {
     let of: Vec<&str> = errors.iter().map(|error| &*error.rule).collect();
     assert_eq!(of, ["s", "t", "a", "b", "c"], "{errors:?}");
 }
+
+#[test]
+fn what_rules_say_of_themselves() {
+    let compiled = |rule: &str| {
+        let specs = Rules::parse(&format!("- {rule}")).expect(rule);
+        (Rules::compile(&specs).expect(rule), specs)
+    };
+    let (rules, _) = compiled("{id: a, kind: k, terms: [Falcon, Ab]}");
+    assert_eq!(rules.infos().next().map(|(_, rule)| rule.max_hold), Some("Falcon".len() + 1));
+
+    for (rule, says) in [
+        (
+            "{id: a, kind: k, pattern: abc, examples: {match: [xyz]}}",
+            Some("does not match its example \"xyz\""),
+        ),
+        (
+            "{id: a, kind: k, pattern: abc, examples: {no_match: [abc]}}",
+            Some("matches \"abc\", which it must not"),
+        ),
+        ("{id: a, kind: k, pattern: abc, examples: {match: [abc], no_match: [xyz]}}", None),
+    ] {
+        let (rules, specs) = compiled(rule);
+        let errors = rules.check(&specs);
+        assert_eq!(errors.len(), usize::from(says.is_some()), "{rule}: {errors:?}");
+        assert!(
+            errors.iter().all(|error| error.to_string().contains(says.unwrap_or_default())),
+            "{errors:?}"
+        );
+    }
+
+    let signals = "signals: [{id: a, weight: 60, marks: ['[[sudo]]'], examples: {match: ['sudo']}}]";
+    let signals = [InjectionSpec::parse(signals).expect("parses")];
+    let rules = Rules::compile_with(&[], &signals).expect("compiles");
+    let errors = rules.check_signals(&signals);
+    assert!(errors.len() == 1 && errors[0].to_string().contains("does not match"), "{errors:?}");
+
+    let all = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    assert_eq!(all.map(Severity::as_str), ["low", "medium", "high", "critical"]);
+}
+
+#[test]
+fn there_are_so_many_prefixes_at_most() {
+    let rule = "- {id: a, kind: k, starts: [abc_], body: {class: a-z, min: 4}}";
+    let mut specs = Rules::parse(rule).expect("parses");
+    specs[0].starts = (0..16_385).map(|n| format!("k{n:05}_")).collect();
+    let errors = Rules::compile(&specs).expect_err("one too many");
+    assert!(errors[0].to_string().contains("more than 16384 prefixes"), "{errors:?}");
+}

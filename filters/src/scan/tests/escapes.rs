@@ -547,3 +547,40 @@ proptest! {
         }
     }
 }
+
+/// Of what may be held, all but what a unit may take and an escape's beginning may be a value's.
+#[test]
+fn a_value_of_as_many_raw_bytes_as_may_be_is_found_whole() {
+    let (rules, policy) = masking();
+    let domain = format!("{}.", "b".repeat(51));
+    let mail = format!("a@{}com", padded(&domain, 0));
+    assert_eq!(mail.len(), rules.max_held(&policy).1 - 23);
+    let text = format!("{mail} x");
+    for size in [1, 50, text.len()] {
+        let (mut scanner, mut masker, mut out) =
+            (Scanner::new(&rules, &policy), Masker::new(), String::new());
+        for piece in pieces(&text, size) {
+            scanner.push(piece, &mut masker, &mut out);
+        }
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert_eq!((out.as_str(), scanner.overran()), ("[EMAIL_1] x", false), "by {size}");
+    }
+}
+
+/// The bound on what is held may fall inside of a character.
+#[test]
+fn a_run_that_escapes_stretch_slides_by_whole_characters() {
+    let (rules, policy) = masking();
+    let (_, most) = rules.max_held(&policy);
+    for escapes in 17..20 {
+        let text = format!("x {}", (padded(&"a".repeat(escapes), 0) + "é").repeat(6));
+        let (mut scanner, mut masker, mut out) =
+            (Scanner::new(&rules, &policy), Masker::new(), String::new());
+        for piece in pieces(&text, 1) {
+            scanner.push(piece, &mut masker, &mut out);
+            assert!(scanner.held() <= most, "{} of {most} held", scanner.held());
+        }
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert!(out == text);
+    }
+}

@@ -31,6 +31,9 @@ fn check(engine: &(Arc<Rules>, Arc<Policy>), text: &str, expect: &str) {
 #[test]
 fn what_a_kind_finds_by_itself() {
     for (kind, text, expect) in [
+        ("iban", "x\\u00DE89370400440532013000 y", "x\\u00DE89370400440532013000 y"),
+        ("iban", "\\xgaDE89370400440532013000 y", "\\xgaDE89370400440532013000 y"),
+        ("email", "\\n@corp.com", "\\[EMAIL_1]"),
         ("secret", "ѕk-T3BlbkFJx9Qa7Lm2Zp4Rv8Wc6Yd1Nf5Hg0JkSbTe3UiXo", "[SECRET_1]"),
         ("secret", "key ｇｈｐ_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i", "key [SECRET_1]"),
         ("secret", "key g\u{200b}hp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i end", "key [SECRET_1] end"),
@@ -112,6 +115,19 @@ fn what_is_off_finds_nothing() {
 #[test]
 fn rules_of_ones_own_by_themselves() {
     for (rules, text, expect) in [
+        (
+            "- {id: url, kind: k, detector: url_password, starts: ['postgres://']}",
+            "x postgres://app:s3cr3tPw9@db.internal y",
+            "x [K_1] y",
+        ),
+        // `bcd` blurs into the marks at the unit where `abcd` is complete.
+        (
+            "- {id: a, kind: k, starts: [abcd_], body: {class: a-z0-9, min: 6, max: 8}}\n\
+             - {id: b, kind: k, starts: [bxx, xcx, xxd], body: {class: a-z0-9, min: 6, max: 6}, lead: {class: a-z, min: 1, max: 4}}",
+            "some abcd_12345678 y",
+            "some [K_1] y",
+        ),
+        ("- {id: p, kind: k, pattern: 'AB\\\\[a-z]{4}'}", "x AB\\cdef y", "x [K_1] y"),
         ("- {id: color, kind: k, pattern: '#[0-9a-f]{6}'}", "x#ff00ff y", "x[K_1] y"),
         ("- {id: id, kind: k, pattern: 'ID[^0-9]{2}[0-9]{4}'}", "ID号码1234。", "[K_1]。"),
         (
@@ -166,4 +182,13 @@ fn a_key_is_found_behind_each_prefix() {
 
 fn regex_class(class: &str) -> regex_automata::meta::Regex {
     regex_automata::meta::Regex::new(&format!("^[{class}]$")).expect("a class")
+}
+
+/// Inside of a word no pattern begins that begins with a letter or digit, not even where a text is cut short.
+#[test]
+fn a_pattern_that_is_cut_short_begins_a_word() {
+    let eight = own("- {id: eight, kind: k, pattern: '[0-9]{8}'}", Action::Mask);
+    for (text, expect) in [("x1234", "x1234"), ("x 1234", "x [K_1]")] {
+        assert_eq!(ended(&eight, std::iter::once(text), End::CutShort).0, expect, "{text}");
+    }
 }

@@ -340,3 +340,42 @@ fn an_answer_may_repeat_a_password_but_none_that_is_spelled_otherwise() {
         );
     }
 }
+
+/// Written escapes are read where they stand, far behind what was dropped.
+#[test]
+fn written_escapes_far_into_a_stream() {
+    let plain = "Plain words only. ".repeat(400);
+    for size in [7, 700] {
+        let engine = engine(|_| Action::Mask);
+        let text = format!("{plain}x\\nalice@corp.com then {plain}x\\u003dbob@corp.com then");
+        let expect = format!("{plain}x\\n[EMAIL_1] then {plain}x\\u003d[EMAIL_2] then");
+        assert!(stream(&engine, pieces(&text, size)).0 == expect, "by {size}");
+    }
+}
+
+/// A key that begins as one of the request and is another is told from its first byte to its last.
+#[test]
+fn a_key_that_turns_out_to_be_another_is_told_whole() {
+    let rules = BUILTIN.clone();
+    let profile = Profile::builtin("chat").expect("is built in");
+    let request = rules.policy_of(&profile, Direction::Request);
+    let answer = Arc::new(rules.policy_of(&profile, Direction::Answer));
+    let key = |end: &str| format!("xoxb-2134567890-2134567890123-{end}");
+    let (own, other) = (key("pQ2wE4rT6yU8iO0pAsDfGhJk"), key("zX9cV7bN5mQ1wE3rT5yU7iO9"));
+    let text = format!("{other} end");
+    for size in [1, 7, text.len()] {
+        let mut masker = Masker::new();
+        let mut found = Vec::new();
+        rules.scan(&request, &own, &mut found);
+        masker.note("", &found[0], &own);
+        let mut scanner = Scanner::new(&rules, &answer).recording();
+        let mut out = String::new();
+        for piece in pieces(&text, size) {
+            scanner.push(piece, &mut masker, &mut out);
+        }
+        scanner.finish(&mut masker, End::Whole, &mut out);
+        assert_eq!(out, "[SECRET_1] end");
+        let spans: Vec<_> = scanner.take_found().iter().map(|found| found.span.clone()).collect();
+        assert_eq!(spans, [0..other.len()], "by {size}");
+    }
+}

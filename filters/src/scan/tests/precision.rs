@@ -407,7 +407,7 @@ fn lists_of_numbers() {
 /// A written escape before a value, as in source text and JSON that was pasted, is no letter of it.
 #[test]
 fn values_behind_written_escapes() {
-    for escape in ["\\n", "\\t", "\\r", "\\\\n", "\\u003d", "\\x3d"] {
+    for escape in ["\\n", "\\t", "\\r", "\\b", "\\\\n", "\\u003d", "\\x3d", "\\u0027", "\\x20", "\\u0020"] {
         let of = |text: &str| format!("x{escape}{text}");
         let check = |kind: &str, text: &str| check(kind, &[&of(text)]);
         check("secret", "⟨ghp_q8Zr2LmX0vT5bNc7KpWd3HsYfJ6gRa1uEo9i⟩");
@@ -418,9 +418,12 @@ fn values_behind_written_escapes() {
         check("iban", "⟨DE89 3704 0044 0532 0130 00⟩");
         check("credit_card", "⟨4111 1111 1111 1111⟩");
         check("phone", "⟨212-555-0187⟩");
+        check("credit_card", "⟨4111111111111111⟩");
+        check("ssn", "⟨219-09-9998⟩");
         check("ip_address", "⟨203.0.113.77⟩");
+        check("ip_address", "⟨2001:db8:85a3::8a2e:370:7334⟩");
+        check("ip_address", "⟨fe80::8a2e:370:7334⟩");
     }
-    check("ip_address", &["x\\n⟨2001:db8:85a3::8a2e:370:7334⟩"]);
     check(
         "secret",
         &[

@@ -542,6 +542,8 @@ fn look_alikes_inside_of_longer_numbers_stay() {
     for (text, expect) in [
         (card.clone(), own.to_owned()),
         (format!("{card}."), format!("{own}.")),
+        (format!("{card}\\."), format!("{own}\\.")),
+        (format!("{card}\\7"), format!("{own}\\7")),
         (format!("x{card} y"), format!("x{own} y")),
         (format!("{card}7"), format!("{card}7")),
         (format!("7{card}"), format!("7{card}")),
@@ -551,4 +553,17 @@ fn look_alikes_inside_of_longer_numbers_stay() {
             assert_eq!(answered(&rules, &policy, &mut masker, &text, size), expect, "{text} by {size}");
         }
     }
+}
+
+/// 120 bytes are held before the last of thirty characters, as many as may be.
+#[test]
+fn a_stand_in_may_be_stuffed_up_to_the_bound() {
+    let (rules, policy) = engine(|_| Action::Off);
+    let (mut masker, mail) = asked(&rules, "alice@corp.com");
+    assert_eq!(mail.len(), 30);
+    let stuffed = |more: &str| format!("{}{}{more}{}", &mail[..15], "\u{200b}".repeat(30), &mail[15..]);
+    let last = stuffed("\\");
+    assert_eq!(answered_at_every_cut(&rules, &policy, &mut masker, &last), "alice@corp.com");
+    let past = stuffed("\\\\");
+    assert_eq!(answered_at_every_cut(&rules, &policy, &mut masker, &past), past);
 }
