@@ -38,7 +38,7 @@ pub(super) fn base64_texts(text: &str, dense: &[usize]) -> Vec<Hidden> {
             continue;
         }
         let start = at - bytes[done..at].iter().rev().take(LONGEST).take_while(|byte| is_part(byte)).count();
-        let end = at + bytes[at..].iter().take_while(|byte| is_part(byte)).count();
+        let end = at + HALF + bytes[at + HALF..].iter().take_while(|byte| is_part(byte)).count();
         done = end;
         let word = &bytes[start..end.min(start + LONGEST)];
         if word.len() < SHORTEST || decode(&word[..SAMPLE]).is_none() {
