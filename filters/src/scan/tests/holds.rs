@@ -375,7 +375,8 @@ fn a_key_that_turns_out_to_be_another_is_told_whole() {
         }
         scanner.finish(&mut masker, End::Whole, &mut out);
         assert_eq!(out, "[SECRET_1] end");
-        let spans: Vec<_> = scanner.take_found().iter().map(|found| (found.span.start, found.span.end)).collect();
+        let spans: Vec<_> =
+            scanner.take_found().iter().map(|found| (found.span.start, found.span.end)).collect();
         assert_eq!(spans, [(0, other.len())], "by {size}");
     }
 }
